@@ -1,0 +1,166 @@
+package ipc
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The environment of a worker. Descriptors are named as sd_listen_fds(3) does: LISTEN_FDS of them from 3 on, their names
+// in LISTEN_FDNAMES. LISTEN_PID is not set: a Go program cannot run code between fork and exec, so the pid is not known.
+const (
+	envFDs        = "LISTEN_FDS"
+	envNames      = "LISTEN_FDNAMES"
+	envSeat       = "CLUSTER_SEAT"
+	envGeneration = "CLUSTER_GENERATION"
+	envProtocol   = "CLUSTER_PROTOCOL"
+	envWorker     = "CLUSTER_WORKER_CONFIG"
+
+	firstFD        = 3
+	nameControl    = "control"
+	nameScoreboard = "scoreboard"
+	namePrefixBind = "bind."
+)
+
+// WorkerConfig is the part of the configuration that a worker must know. It is part of the generation.
+type WorkerConfig struct {
+	Threads      int           `json:"threads"`
+	QueueDepth   int           `json:"queue_depth"`   // requests that may wait for a thread
+	QueueTimeout time.Duration `json:"queue_timeout"` // how long one may wait
+	HeadTimeout  time.Duration `json:"head_timeout"`  // for a complete request head
+	IdleTimeout  time.Duration `json:"idle_timeout"`  // between two requests of a connection
+	WriteTimeout time.Duration `json:"write_timeout"` // for progress of a blocked write
+	DrainTimeout time.Duration `json:"drain_timeout"` // from drain to exit
+	DrainIdle    time.Duration `json:"drain_idle"`    // a silent connection of a draining worker
+	OrphanGrace  time.Duration `json:"orphan_grace"`  // goes on accepting after the master died
+}
+
+// Handover is what a worker inherits. The master fills one in to spawn, the worker gets it back from Inherit.
+type Handover struct {
+	Seat       int // 2×slot or 2×slot+1
+	Generation int
+	Protocol   Protocol // what the master speaks
+	Config     WorkerConfig
+	Control    *FD
+	Scoreboard *FD
+	Binds      []*FD // by index of the bind
+}
+
+// Slot is the slot of the seat.
+func (h *Handover) Slot() int { return h.Seat / 2 }
+
+// Encode returns what the worker finds from descriptor 3 on, and the variables that say so.
+func (h *Handover) Encode() (files []uintptr, env []string, err error) {
+	config, err := json.Marshal(h.Config)
+	if err != nil {
+		return nil, nil, fmt.Errorf("worker configuration: %w", err)
+	}
+	names := []string{nameControl, nameScoreboard}
+	files = []uintptr{uintptr(h.Control.Int()), uintptr(h.Scoreboard.Int())}
+	for i, fd := range h.Binds {
+		names = append(names, namePrefixBind+strconv.Itoa(i))
+		files = append(files, uintptr(fd.Int()))
+	}
+	return files, []string{
+		envFDs + "=" + strconv.Itoa(len(files)),
+		envNames + "=" + strings.Join(names, ":"),
+		envSeat + "=" + strconv.Itoa(h.Seat),
+		envGeneration + "=" + strconv.Itoa(h.Generation),
+		envProtocol + "=" + h.Protocol.String(),
+		envWorker + "=" + string(config),
+	}, nil
+}
+
+// Scrub returns env without the variables that Encode sets and without those of a socket activation that was meant for
+// the caller, so that a worker sees only its own.
+func Scrub(env []string) []string {
+	kept := make([]string, 0, len(env))
+	for _, v := range env {
+		switch name, _, _ := strings.Cut(v, "="); name {
+		case envFDs, envNames, "LISTEN_PID", envSeat, envGeneration, envProtocol, envWorker:
+		default:
+			kept = append(kept, v)
+		}
+	}
+	return kept
+}
+
+// Inherit reads what a master has handed over, marks the descriptors close-on-exec and removes the variables, so that
+// no child of the worker sees either. ok is false in a program that was started by hand.
+func Inherit() (h *Handover, ok bool, err error) {
+	seat, ok := os.LookupEnv(envSeat)
+	if !ok {
+		return nil, false, nil
+	}
+	h = &Handover{}
+	fail := func(name, value string, err error) (*Handover, bool, error) {
+		return nil, true, fmt.Errorf("inherited variable %s=%q: %w", name, value, err)
+	}
+	if h.Seat, err = strconv.Atoi(seat); err != nil {
+		return fail(envSeat, seat, err)
+	}
+	if h.Seat < 0 {
+		return fail(envSeat, seat, fmt.Errorf("a seat is not negative"))
+	}
+	if v := os.Getenv(envGeneration); v != "" {
+		if h.Generation, err = strconv.Atoi(v); err != nil {
+			return fail(envGeneration, v, err)
+		}
+	}
+	if v := os.Getenv(envProtocol); v != "" {
+		if _, err = fmt.Sscanf(v, "%d..%d", &h.Protocol.Min, &h.Protocol.Max); err != nil {
+			return fail(envProtocol, v, err)
+		}
+	}
+	if v := os.Getenv(envWorker); v != "" {
+		if err = json.Unmarshal([]byte(v), &h.Config); err != nil {
+			return fail(envWorker, v, err)
+		}
+	}
+	count, err := strconv.Atoi(os.Getenv(envFDs))
+	if err != nil {
+		return fail(envFDs, os.Getenv(envFDs), err)
+	}
+	names := strings.Split(os.Getenv(envNames), ":")
+	if len(names) != count {
+		return fail(envNames, os.Getenv(envNames), fmt.Errorf("%d names for %d descriptors", len(names), count))
+	}
+	for i, name := range names {
+		if err := h.take(name, firstFD+i); err != nil {
+			return fail(envNames, os.Getenv(envNames), err)
+		}
+	}
+	if h.Control == nil || h.Scoreboard == nil {
+		return fail(envNames, os.Getenv(envNames), fmt.Errorf("no %s or no %s", nameControl, nameScoreboard))
+	}
+	for _, name := range []string{envFDs, envNames, envSeat, envGeneration, envProtocol, envWorker} {
+		os.Unsetenv(name)
+	}
+	return h, true, nil
+}
+
+func (h *Handover) take(name string, fd int) error {
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, unix.FD_CLOEXEC); err != nil {
+		return fmt.Errorf("descriptor %d (%s) is not open: %w", fd, name, err)
+	}
+	switch {
+	case name == nameControl:
+		h.Control = Own(fd)
+	case name == nameScoreboard:
+		h.Scoreboard = Own(fd)
+	case strings.HasPrefix(name, namePrefixBind):
+		if name != namePrefixBind+strconv.Itoa(len(h.Binds)) {
+			return fmt.Errorf("%s where %s%d was due", name, namePrefixBind, len(h.Binds))
+		}
+		h.Binds = append(h.Binds, Own(fd))
+	default:
+		// A newer master may hand over more than this build knows; what nobody takes is closed.
+		unix.Close(fd)
+	}
+	return nil
+}

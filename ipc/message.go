@@ -1,0 +1,56 @@
+package ipc
+
+import "fmt"
+
+// Type says what a message of the control channel is. Unknown fields of a message are ignored, an unknown type is
+// answered by Error; so a master and a worker of different ages understand each other within the Protocol range.
+type Type string
+
+// From a worker to the master.
+const (
+	Hello    Type = "hello"    // first message; ProtocolMin..ProtocolMax
+	Ready    Type = "ready"    // the worker accepts connections
+	Draining Type = "draining" // the worker accepts no more: the answer to Drain, or its own wish after a SIGTERM
+	Bye      Type = "bye"      // the last message; Left connections were still open
+)
+
+// From the master to a worker.
+const (
+	Drain      Type = "drain"       // finish what runs, then exit; Final: first accept what is queued
+	Adopt      Type = "adopt"       // serve the listener that comes with the message: bind Bind of slot Slot
+	Release    Type = "release"     // stop serving the adopted listeners of slot Slot
+	ReopenLogs Type = "reopen-logs" // the operator moved the log files away
+)
+
+// In both directions.
+const (
+	Stacks Type = "stacks" // asked with an ID; answered with the same ID and a memfd that holds the goroutine stacks
+	Error  Type = "error"  // Text says what was not understood or what went wrong
+)
+
+// Message is one packet of the control channel. Which fields mean something depends on the Type.
+type Message struct {
+	Type        Type   `json:"type"`
+	ProtocolMin int    `json:"protocol_min,omitempty"`
+	ProtocolMax int    `json:"protocol_max,omitempty"`
+	Final       bool   `json:"final,omitempty"`
+	Slot        int    `json:"slot,omitempty"`
+	Bind        int    `json:"bind,omitempty"`
+	Left        int    `json:"left,omitempty"`
+	ID          uint64 `json:"id,omitempty"`
+	Text        string `json:"text,omitempty"`
+}
+
+// Protocol is a range of versions of the control channel, inclusive.
+type Protocol struct{ Min, Max int }
+
+// Spoken is what this build understands.
+var Spoken = Protocol{Min: 1, Max: 1}
+
+// Common is the newest version that both ranges hold; ok is false if there is none.
+func (p Protocol) Common(q Protocol) (version int, ok bool) {
+	version = min(p.Max, q.Max)
+	return version, version >= max(p.Min, q.Min) && version > 0
+}
+
+func (p Protocol) String() string { return fmt.Sprintf("%d..%d", p.Min, p.Max) }

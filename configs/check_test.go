@@ -1,0 +1,100 @@
+package configs
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestDefaultIsRight(t *testing.T) {
+	c := Default()
+	if err := c.Check(); err != nil {
+		t.Error(err)
+	}
+	if c.Cells() != 32 {
+		t.Errorf("%d cells", c.Cells())
+	}
+}
+
+func TestCells(t *testing.T) {
+	for _, test := range []struct{ threads, most, want int }{{3, 0, 32}, {32, 0, 32}, {100, 0, 100}, {3, 8, 8}} {
+		c := Config{Threads: test.threads, MaxThreads: test.most}
+		if got := c.Cells(); got != test.want {
+			t.Errorf("%d threads, at most %d: %d cells, want %d", test.threads, test.most, got, test.want)
+		}
+	}
+}
+
+func TestCheck(t *testing.T) {
+	bind := func(text string) Bind {
+		b, err := ParseBind(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	for _, test := range []struct {
+		name   string
+		change func(*Config)
+		want   string // empty: nothing is wrong
+	}{
+		{"no workers", func(c *Config) { c.Workers = 0 }, "--workers 0 is out of range: give 1 to 64"},
+		{"negative workers", func(c *Config) { c.Workers = -1 }, "--workers -1 is out of range: give 1 to 64"},
+		{"too many workers", func(c *Config) { c.Workers = 65 }, "--workers 65 is more than --max-workers 64: give 1 to 64, or raise --max-workers (at most 1024)"},
+		{"as many as there may be", func(c *Config) { c.Workers, c.MaxWorkers = 1024, 1024 }, ""},
+		{"more", func(c *Config) { c.Workers, c.MaxWorkers = 1025, 1024 }, "--workers 1025 is more than --max-workers 1024"},
+		{"too large a maximum", func(c *Config) { c.MaxWorkers = 1025 }, "--max-workers 1025 is out of range: give 1 to 1024"},
+		{"no maximum", func(c *Config) { c.Workers, c.MaxWorkers = 1, 0 }, "--max-workers 0 is out of range: give 1 to 1024"},
+		{"no threads", func(c *Config) { c.Threads = 0 }, "--threads 0 is out of range: give 1 to 1024"},
+		{"too many threads", func(c *Config) { c.Threads = 1025 }, "--threads 1025 is out of range"},
+		{"no surge", func(c *Config) { c.Surge = 0 }, "--surge 0 is out of range"},
+		{"no queue", func(c *Config) { c.QueueDepth = 0 }, ""},
+		{"negative queue", func(c *Config) { c.QueueDepth = -1 }, "--queue-depth -1 is out of range: give 0 to 1048576"},
+
+		{"no queue timeout", func(c *Config) { c.QueueTimeout = 0 }, "--queue-timeout 0s is too short: give at least 1ms"},
+		{"no head timeout", func(c *Config) { c.HeadTimeout = 0 }, "--head-timeout 0s is too short: give at least 1s"},
+		{"no idle timeout", func(c *Config) { c.IdleTimeout = 0 }, "--idle-timeout 0s is too short"},
+		{"no write timeout", func(c *Config) { c.WriteTimeout = 0 }, "--write-timeout 0s is too short"},
+		{"no boot timeout", func(c *Config) { c.BootTimeout = 0 }, "--boot-timeout 0s is too short: give at least 100ms"},
+		{"short heartbeat timeout", func(c *Config) { c.HeartbeatTimeout = 2 * time.Second }, "--heartbeat-timeout 2s is too short: give at least 3s"},
+		{"drain at once", func(c *Config) { c.DrainTimeout, c.DrainIdle, c.OrphanGrace, c.Settle, c.Probation = 0, 0, 0, 0, 0 }, ""},
+		{"negative grace", func(c *Config) { c.OrphanGrace = -time.Second }, "--orphan-grace -1s is too short: give at least 0s"},
+		{"negative settle", func(c *Config) { c.Settle = -1 }, "--settle -1ns is too short"},
+		{"for ever", func(c *Config) { c.DrainTimeout = 9000 * time.Hour }, "--drain-timeout 9000h0m0s is too long: give at most a year"},
+		{"idle longer than drain", func(c *Config) { c.DrainTimeout = 5 * time.Second }, "--drain-idle 10s is longer than --drain-timeout 5s"},
+
+		{"no bind", func(c *Config) { c.Binds = nil }, "no --bind: nothing to listen on"},
+		{"a bind twice", func(c *Config) { c.Binds = []Bind{bind(":80"), bind("[::1]:80"), bind("tcp://:80")} }, "--bind tcp://:80 is given twice"},
+		{"two free ports", func(c *Config) { c.Binds = []Bind{bind("127.0.0.1:0"), bind("127.0.0.1:0")} }, ""},
+		{"no metrics", func(c *Config) { c.Metrics = "off" }, ""},
+		{"empty metrics", func(c *Config) { c.Metrics = "" }, `--metrics "" is no HOST:PORT`},
+		{"metrics without port", func(c *Config) { c.Metrics = "127.0.0.1" }, `--metrics "127.0.0.1" is no HOST:PORT`},
+		{"metrics on a bind", func(c *Config) { c.Metrics = "127.0.0.1:9292" }, "--metrics 127.0.0.1:9292 is the address of --bind tcp://127.0.0.1:9292 too"},
+		{"free ports for both", func(c *Config) { c.Metrics, c.Binds = "127.0.0.1:0", []Bind{bind("127.0.0.1:0")} }, ""},
+		{"log format", func(c *Config) { c.LogFormat = "xml" }, `--log-format "xml": give text or json`},
+		{"no name", func(c *Config) { c.Name = "" }, `--name "" cannot name a control socket`},
+		{"a path for a name", func(c *Config) { c.Name = "../x" }, `--name "../x" cannot name a control socket`},
+		{"a name that is not used", func(c *Config) { c.Name, c.Control = "../x", "/run/x.sock" }, ""},
+	} {
+		c := Default()
+		c.Workers = 2 // not that of the machine
+		test.change(&c)
+		err := c.Check()
+		switch {
+		case test.want == "" && err != nil:
+			t.Errorf("%s: %v", test.name, err)
+		case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)):
+			t.Errorf("%s: %v, want %q", test.name, err, test.want)
+		case err != nil && strings.Contains(err.Error(), "\n"):
+			t.Errorf("%s: one thing is wrong and more are named: %v", test.name, err)
+		}
+	}
+}
+
+func TestCheckNamesAll(t *testing.T) {
+	c := Default()
+	c.Workers, c.Threads, c.Surge, c.LogFormat = 0, 0, 0, ""
+	if n := strings.Count(c.Check().Error(), "\n") + 1; n != 4 {
+		t.Errorf("%d errors, want 4:\n%v", n, c.Check())
+	}
+}

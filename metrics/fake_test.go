@@ -1,0 +1,167 @@
+package metrics
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sys/unix"
+
+	"github.com/prefork/cluster/ipc/scoreboard"
+)
+
+// fake is a Source whose view the test holds.
+type fake struct {
+	mu   sync.Mutex
+	view View
+}
+
+func (f *fake) View() View {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.view
+}
+
+func (f *fake) set(change func(v *View)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change(&f.view)
+}
+
+// Queue cannot read the second bind, as if it were a unix socket.
+func (f *fake) Queue(slot, bind int) (waiting, limit int, ok bool) { return 3 + slot, 4096, bind == 0 }
+
+const testNow = int64(1000 * time.Second)
+
+// newFake is a cluster of a number of slots in which no worker has run yet.
+func newFake(t testing.TB, slots, threads int) *fake {
+	t.Helper()
+	board, err := scoreboard.Create(max(slots, 8), threads)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(board.FD()) }) // it stays mapped
+	f := &fake{view: View{
+		Version: "1.2.3", Started: time.UnixMilli(1_700_000_000_250), Now: testNow, Board: board,
+		Wanted: slots, Threads: threads, Generation: 1,
+		States:  []string{"starting", "ready", "draining", "waiting"},
+		Reasons: []string{"crash", "restart"},
+		Rollouts: []RolloutCount{
+			{Outcome: "done"}, {Outcome: "superseded"}, {Outcome: "aborted", Reason: "boot_exit"}, {Outcome: "aborted", Reason: "rollback"},
+		},
+		Binds: []string{"tcp://127.0.0.1:9292", "unix:///run/app.sock"},
+	}}
+	f.grow(slots)
+	return f
+}
+
+// grow adds slots as the master does.
+func (f *fake) grow(slots int) {
+	f.set(func(v *View) {
+		for v.Slots < slots {
+			v.Slots++
+			v.Left = append(v.Left[:len(v.Left):len(v.Left)], make([]int64, len(v.Reasons)))
+		}
+	})
+}
+
+// fill gives every word of a row a value of its own. All of them are doubled if n is.
+func fill(r *scoreboard.Row, n int64) {
+	for i, counter := range []interface{ Store(int64) }{
+		&r.Open, &r.Waiting, &r.Heap, &r.Goroutines, &r.Accepted, &r.Refused, &r.Panics,
+		&r.Requests[0], &r.Requests[1], &r.Requests[2], &r.Requests[3], &r.Requests[4],
+	} {
+		counter.Store(n * int64(i+1))
+	}
+	r.CPU.Store(n * int64(1500*time.Millisecond))
+	r.GCCPU.Store(n * int64(250*time.Millisecond))
+	for i, h := range []*scoreboard.Histogram{&r.Duration, &r.Wait, &r.Sched} {
+		for _, d := range []time.Duration{0, time.Second >> (2 * i), 129 * time.Second} { // the least, one between, above the last bound
+			h.Add(int64(d), n, n*int64(d))
+		}
+	}
+}
+
+// noMemory has sampled this process, and all others at 0.
+func noMemory(f *fake) *Sampler {
+	s := NewSampler(func() []int { return nil })
+	s.last[os.Getpid()] = Memory{PSS: 6 << 20, Anonymous: 4 << 20}
+	for _, w := range f.View().Workers {
+		s.last[w.PID] = Memory{PSS: int64(w.PID) << 20, Anonymous: int64(w.PID) << 19}
+	}
+	return s
+}
+
+// get asks the handler as Prometheus would.
+func get(t testing.TB, h http.Handler, path string) *httptest.ResponseRecorder {
+	t.Helper()
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+	return w
+}
+
+// sample is one scrape: values by name and labels, as in `requests_total{class="2xx",slot="0"}`. A histogram is its sum,
+// its count and its buckets.
+type sample map[string]float64
+
+// family is what a scrape says of a name.
+type family struct{ kind, help, labels string }
+
+// scrape collects with a pedantic registry: it fails the test if series are not what Describe has said.
+func scrape(t testing.TB, f *fake) (sample, map[string]family) {
+	t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(NewCollector(f, noMemory(f)))
+	gathered, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	values, families := sample{}, map[string]family{}
+	for _, g := range gathered {
+		kind := strings.ToLower(g.GetType().String())
+		for _, m := range g.GetMetric() {
+			var names, labels []string
+			for _, l := range m.GetLabel() {
+				names = append(names, l.GetName())
+				labels = append(labels, fmt.Sprintf("%s=%q", l.GetName(), l.GetValue()))
+			}
+			series := func(suffix string, more ...string) string {
+				return g.GetName() + suffix + "{" + strings.Join(append(labels[:len(labels):len(labels)], more...), ",") + "}"
+			}
+			families[g.GetName()] = family{kind, g.GetHelp(), strings.Join(names, ", ")}
+			switch kind {
+			case "counter":
+				values[series("")] = m.GetCounter().GetValue()
+			case "gauge":
+				values[series("")] = m.GetGauge().GetValue()
+			case "histogram":
+				h := m.GetHistogram()
+				values[series("_sum")] = h.GetSampleSum()
+				values[series("_count")] = float64(h.GetSampleCount())
+				for _, b := range h.GetBucket() {
+					values[series("_bucket", fmt.Sprintf("le=%q", fmt.Sprint(b.GetUpperBound())))] = float64(b.GetCumulativeCount())
+				}
+			default:
+				t.Errorf("%s is a %s", g.GetName(), kind)
+			}
+		}
+	}
+	return values, families
+}
+
+// counts says whether a series may never go back, by its name.
+func (s sample) counts(series string) bool {
+	name, _, _ := strings.Cut(series, "{")
+	for _, end := range []string{"_total", "_sum", "_count", "_bucket"} {
+		if strings.HasSuffix(name, end) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,57 @@
+package metrics
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// Every series that the master exports, in one place. Labels: slot, class, reason, bind, outcome, state; pid and
+// generation only on info series.
+var (
+	buildInfo     = desc("cluster_build_info", "The running master: version and Go version.", "version", "go_version")
+	startTime     = desc("cluster_start_time_seconds", "When the master was started, in seconds since 1970.")
+	workersWanted = desc("cluster_workers_wanted", "Workers that there should be.")
+	workersReady  = desc("cluster_workers_ready", "Slots that are served by their own ready worker.")
+	generation    = desc("cluster_generation", "The generation that every slot is to run.")
+	rollouts      = desc("cluster_rolling_restarts_total", "Rolling restarts that have ended, by outcome; reason says why an aborted one went back.", "outcome", "reason")
+	masterCPU     = desc("cluster_master_cpu_seconds_total", "CPU time of the master, user and system.")
+	masterPSS     = desc("cluster_master_memory_pss_bytes", "Proportional set size of the master, sampled.")
+	masterAnon    = desc("cluster_master_memory_anonymous_bytes", "Anonymous memory of the master, sampled.")
+	logDropped    = desc("cluster_log_lines_dropped_total", "Log lines of the master that were dropped because nobody read the log.")
+
+	workerInfo  = desc("cluster_worker_info", "A worker: 1 for each that is alive.", "slot", "pid", "generation")
+	workerState = desc("cluster_worker_state", "Workers of the slot in this state: 0, 1 or, during a restart, 2.", "slot", "state")
+	exits       = desc("cluster_worker_exits_total", "Workers that left the slot, by reason.", "slot", "reason")
+	heartbeat   = desc("cluster_worker_heartbeat_age_seconds", "How long ago the slot's ready worker last showed that it runs and dispatches requests; of two, the longer.", "slot")
+
+	requests     = desc("cluster_requests_total", "Answers begun, by status class; requests refused by the pool are 5xx, hijacked connections 1xx.", "slot", "class")
+	refused      = desc("cluster_requests_refused_total", "Of the 5xx answers: requests that found no thread in time and were answered 503.", "slot")
+	panics       = desc("cluster_handler_panics_total", "Handlers that panicked.", "slot")
+	duration     = desc("cluster_request_duration_seconds", "Time from a thread taking a request to the handler's return.", "slot")
+	queueWait    = desc("cluster_queue_wait_seconds", "Time from a request being readable to a thread taking it.", "slot")
+	threads      = desc("cluster_threads", "Threads of the slot's ready workers: twice as many while two are ready.", "slot")
+	threadsBusy  = desc("cluster_threads_busy", "Threads that run a request, those of draining workers included.", "slot")
+	waiting      = desc("cluster_requests_waiting", "Requests that wait for a thread.", "slot")
+	oldest       = desc("cluster_oldest_waiting_seconds", "How long the oldest waiting request has waited; 0 if none waits.", "slot")
+	open         = desc("cluster_connections_open", "Connections that the slot's workers have open.", "slot")
+	accepted     = desc("cluster_connections_accepted_total", "Connections accepted by the slot's workers, from their own listener or another slot's.", "slot")
+	backlog      = desc("cluster_listen_backlog", "Connections that wait in the kernel to be accepted.", "slot", "bind")
+	backlogLimit = desc("cluster_listen_backlog_limit", "Connections that may wait in the kernel; more are refused or have to try again.", "slot", "bind")
+
+	pss        = desc("cluster_memory_pss_bytes", "Proportional set size of the slot's workers, sampled: shared pages count in parts.", "slot")
+	anonymous  = desc("cluster_memory_anonymous_bytes", "Anonymous memory of the slot's workers, sampled: what they do not share with files.", "slot")
+	heap       = desc("cluster_heap_bytes", "Go heap objects of the slot's workers.", "slot")
+	goroutines = desc("cluster_goroutines", "Goroutines of the slot's workers.", "slot")
+	cpu        = desc("cluster_cpu_seconds_total", "CPU time of the slot's workers, user and system.", "slot")
+	gcCPU      = desc("cluster_gc_cpu_seconds_total", "Of cluster_cpu_seconds_total: what the garbage collector took, as the Go runtime estimates it.", "slot")
+	sched      = desc("cluster_sched_latency_seconds", "Time that runnable goroutines waited for a CPU; the Go runtime samples every 8th.", "slot")
+)
+
+// descs are all of them.
+var descs []*prometheus.Desc
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	d := prometheus.NewDesc(name, help, labels, nil)
+	descs = append(descs, d)
+	return d
+}
+
+// classes are the values of the label class, in the order of the scoreboard.
+var classes = [...]string{"1xx", "2xx", "3xx", "4xx", "5xx"}

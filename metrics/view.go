@@ -1,0 +1,51 @@
+package metrics
+
+import (
+	"time"
+
+	"github.com/prefork/cluster/ipc/scoreboard"
+)
+
+// Source is what the master shows of itself. All methods may be called at any time by any goroutine.
+type Source interface {
+	View() View
+	// Queue is the accept queue of a listener; ok is false if it cannot be read.
+	Queue(slot, bind int) (waiting, limit int, ok bool)
+}
+
+// View is the supervision's state at one moment.
+type View struct {
+	Version    string
+	Started    time.Time
+	Now        int64 // on the clock of the scoreboard, nanoseconds
+	Board      *scoreboard.Board
+	Slots      int // that have existed; their counters stay
+	Wanted     int
+	Ready      int // wanted slots served by their own worker
+	Threads    int
+	Generation int
+	Stopping   bool
+	Workers    []Worker
+	States     []string       // every state a worker can have
+	Reasons    []string       // every reason for leaving
+	Left       [][]int64      // slot × Reasons
+	Rollouts   []RolloutCount // every outcome
+	Binds      []string
+	LogDropped int64
+}
+
+// Worker is one that is alive, or a slot's state of waiting (PID 0).
+type Worker struct {
+	Slot, Seat, PID, Generation int
+	State                       string
+	Serves                      bool // it is ready
+}
+
+// RolloutCount is how many rolling restarts ended so.
+type RolloutCount struct {
+	Outcome, Reason string
+	Count           int64
+}
+
+// Healthy is the answer of /readyz: at least one worker serves and the cluster is not stopping.
+func (v *View) Healthy() bool { return v.Ready > 0 && !v.Stopping }

@@ -147,7 +147,7 @@ func words(r *Row) map[string][]*atomic.Int64 {
 
 func TestClear(t *testing.T) {
 	gauges := map[string]bool{
-		"PID": true, "Generation": true, "State": true, "Heartbeat": true, "Open": true,
+		"PID": true, "Generation": true, "State": true, "Heartbeat": true, "Open": true, "Accepting": true,
 		"Waiting": true, "OldestWaiting": true, "Heap": true, "Goroutines": true,
 	}
 	b := newBoard(t, 2, 3)

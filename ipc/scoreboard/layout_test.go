@@ -40,7 +40,8 @@ Row 2600
   160 Duration 792
   952 Wait 792
   1744 Sched 792
-  2536 _ 64
+  2536 Accepting 8
+  2544 _ 56
 Histogram 792
   0 buckets 784
   784 sum 8

@@ -1,0 +1,94 @@
+package worker
+
+import (
+	"io"
+	"net/http"
+)
+
+// writePiece bounds what one write timeout covers, in bytes, where the kernel does not tell of progress within it.
+const writePiece = 1 << 20
+
+// Write writes, and counts an answer when its first bytes pass: the status line says the class. Nothing above has to be
+// wrapped for that, so handlers see net/http's own ResponseWriter with everything it can do, and net/http's own refusals
+// (400, 408, 431) are counted like any other answer.
+func (c *conn) Write(p []byte) (int, error) {
+	if c.muted.Load() {
+		return len(p), nil
+	}
+	if c.answering.Load() {
+		c.observe(p)
+	}
+	if c.phase.Load() == phaseForeign {
+		return c.Conn.Write(p)
+	}
+	written := 0
+	for {
+		piece := p[written:min(len(p), written+writePiece)]
+		c.writeSince.Store(c.m.coarse.Load())
+		n, err := c.Conn.Write(piece)
+		c.writeSince.Store(0)
+		written += n
+		if err != nil || written == len(p) {
+			return written, err
+		}
+	}
+}
+
+// observe reads the status line. 100 and 103 only announce an answer; 101 is one.
+func (c *conn) observe(p []byte) {
+	status, ok := statusOf(p)
+	if ok && status < 200 && status != http.StatusSwitchingProtocols {
+		return
+	}
+	c.answering.Store(false)
+	if ok {
+		c.m.row.Answer(status)
+	}
+}
+
+// statusOf takes the code out of "HTTP/1.x NNN…".
+func statusOf(p []byte) (int, bool) {
+	const prefix = "HTTP/1."
+	if len(p) < len(prefix)+5 || string(p[:len(prefix)]) != prefix {
+		return 0, false
+	}
+	code := 0
+	for _, digit := range p[len(prefix)+2 : len(prefix)+5] {
+		if digit < '0' || digit > '9' {
+			return 0, false
+		}
+		code = code*10 + int(digit-'0')
+	}
+	return code, true
+}
+
+// ReadFrom lets the kernel copy files (sendfile), in pieces for the sake of the write timeout.
+func (c *conn) ReadFrom(r io.Reader) (int64, error) {
+	rf, ok := c.Conn.(io.ReaderFrom)
+	if !ok || c.answering.Load() || c.muted.Load() {
+		return io.Copy(writerOnly{c}, r)
+	}
+	if c.phase.Load() == phaseForeign {
+		return rf.ReadFrom(r)
+	}
+	limited, ok := r.(*io.LimitedReader)
+	if !ok {
+		limited = &io.LimitedReader{R: r, N: 1<<63 - 1}
+	}
+	var total int64
+	for limited.N > 0 {
+		want := min(limited.N, writePiece)
+		c.writeSince.Store(c.m.coarse.Load())
+		n, err := rf.ReadFrom(&io.LimitedReader{R: limited.R, N: want})
+		c.writeSince.Store(0)
+		limited.N -= n
+		total += n
+		if err != nil || n < want {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
+// writerOnly hides ReadFrom from io.Copy.
+type writerOnly struct{ io.Writer }

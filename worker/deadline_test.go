@@ -1,0 +1,281 @@
+package worker
+
+import (
+	"errors"
+	"io"
+	"math"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// admitted is a connection under the wrapper without an engine and without a pulse, and the client's end of it.
+func admitted(t *testing.T, change ...func(*setup)) (*conn, *spy, *client) {
+	t.Helper()
+	s := &setup{config: testConfig()}
+	for _, f := range change {
+		f(s)
+	}
+	l := listenSpying(t)
+	m := newTestMember(s.config, l)
+	peer := dial(t, l.Addr().String())
+	nc, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := m.admit(nc)
+	t.Cleanup(func() { c.Close() })
+	return c, nc.(*spy), peer
+}
+
+// reading is what a Read has brought.
+type reading struct {
+	text string
+	err  error
+}
+
+// read starts a Read, and returns when it is about to wait.
+func (c *conn) read(t *testing.T) <-chan reading {
+	t.Helper()
+	s := c.Conn.(*spy)
+	before := s.readCount()
+	got := make(chan reading, 1)
+	go func() {
+		p := make([]byte, headBuffer)
+		n, err := c.Read(p)
+		got <- reading{string(p[:n]), err}
+	}()
+	eventually(t, "a read", func() bool { return s.readCount() > before })
+	return got
+}
+
+func (s *spy) readCount() (n int) {
+	s.note(func() { n = len(s.reads) })
+	return n
+}
+
+func (s *spy) deadlines() (set []time.Time) {
+	s.note(func() { set, s.readDeadlines = s.readDeadlines, nil })
+	return set
+}
+
+func TestNearDeadlineIsExact(t *testing.T) {
+	c, s, _ := admitted(t)
+	near := time.Now().Add(50 * time.Millisecond)
+	c.SetReadDeadline(near)
+	if set := s.deadlines(); len(set) != 1 || !set[0].Equal(near) {
+		t.Fatalf("the runtime was given %v, want %v", set, near)
+	}
+	got := await(t, "the deadline", c.read(t))
+	if !errors.Is(got.err, os.ErrDeadlineExceeded) || time.Now().Before(near) {
+		t.Errorf("%v, %v before the deadline", got.err, time.Until(near))
+	}
+	c.SetReadDeadline(time.Time{})
+	if set := s.deadlines(); len(set) != 1 || !set[0].IsZero() {
+		t.Errorf("when it was cleared the runtime was given %v", set)
+	}
+}
+
+// Deadlines of seconds cost no runtime timer.
+func TestFarDeadlineIsOnlyStored(t *testing.T) {
+	c, s, _ := admitted(t)
+	for range 3 {
+		c.SetReadDeadline(time.Now().Add(lazyAfter + pulseInterval))
+		c.SetReadDeadline(time.Time{})
+		c.SetWriteDeadline(time.Time{})
+	}
+	far := time.Now().Add(time.Hour)
+	c.SetReadDeadline(far)
+	if set := s.deadlines(); len(set) != 0 || len(s.writeDeadlines) != 0 {
+		t.Errorf("the runtime was given %v and %v", set, s.writeDeadlines)
+	}
+	got := c.read(t)
+	c.look(c.m.clock.At(far) - 1)
+	want(t, "reads that ended before the deadline", len(got), 0)
+	want(t, "kicked", c.applied.Load(), false)
+	c.readDeadline.Store(c.m.clock.Now()) // as if an hour had passed
+	c.look(c.m.clock.Now())
+	if r := await(t, "the deadline", got); !errors.Is(r.err, os.ErrDeadlineExceeded) {
+		t.Errorf("after the deadline: %+v", r)
+	}
+}
+
+// net/http takes a deadline that is further away than a clock can count for one that never comes, and so does this.
+func TestDeadlineAtTheEndOfTime(t *testing.T) {
+	c, _, peer := admitted(t)
+	for _, end := range []time.Time{time.Now().Add(math.MaxInt64), time.Unix(1<<40, 0), time.Now().AddDate(300, 0, 0)} {
+		if err := c.SetReadDeadline(end); err != nil {
+			t.Error(err)
+		}
+		got := c.read(t)
+		c.look(c.m.clock.Now())
+		peer.send("x")
+		want(t, "read until "+end.String(), await(t, "the read", got).text, "x")
+	}
+	if err := c.SetReadDeadline(longAgo); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("after a deadline in the past: %v", err)
+	}
+}
+
+// A kick makes a Read look again: if its deadline was moved meanwhile it goes on, and sees nothing of it.
+func TestKickedReadGoesOn(t *testing.T) {
+	c, _, peer := admitted(t)
+	c.SetReadDeadline(time.Now().Add(time.Hour))
+	got := c.read(t)
+	for range 3 {
+		before := c.Conn.(*spy).readCount()
+		c.kick()
+		eventually(t, "the read to be done again", func() bool { return c.Conn.(*spy).readCount() > before })
+	}
+	c.SetReadDeadline(time.Time{})
+	c.kick()
+	peer.send("hello")
+	r := await(t, "the bytes", got)
+	want(t, "read", r.text, "hello")
+	want(t, "error", r.err, nil)
+}
+
+// A kick must not make a near deadline an approximate one.
+func TestNearDeadlineSurvivesAKick(t *testing.T) {
+	c, _, _ := admitted(t) // without a pulse, which would end the read some time later
+	near := time.Now().Add(100 * time.Millisecond)
+	c.SetReadDeadline(near)
+	got := c.read(t)
+	c.kick()
+	if r := await(t, "the deadline", got); !errors.Is(r.err, os.ErrDeadlineExceeded) || time.Now().Before(near) {
+		t.Errorf("%+v, %v before the deadline", r, time.Until(near))
+	}
+}
+
+// Kicks and changes of the deadline at once: every byte arrives, and no deadline that was taken back is seen.
+func TestKicksAgainstDeadlines(t *testing.T) {
+	c, _, peer := admitted(t)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				c.kick()
+			}
+		}
+	})
+	wg.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				c.SetReadDeadline(time.Now().Add(time.Minute))
+				c.SetReadDeadline(time.Now().Add(lazyAfter / 2)) // real, but never reached
+				c.SetReadDeadline(time.Time{})
+			}
+		}
+	})
+	p := make([]byte, 1)
+	for i := range 300 {
+		if _, err := peer.Write([]byte{byte(i)}); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := c.Read(p); n != 1 || err != nil || p[0] != byte(i) {
+			t.Fatalf("read %d: %d bytes %d, %v", i, n, p, err)
+		}
+	}
+	close(stop)
+	wg.Wait()
+}
+
+// Who has hijacked a connection has its deadlines to himself.
+func TestReleasedConnectionIsLeftAlone(t *testing.T) {
+	c, s, peer := admitted(t)
+	c.SetReadDeadline(time.Now().Add(time.Hour))
+	c.kick()
+	c.release()
+	if set := s.deadlines(); !set[len(set)-1].IsZero() {
+		t.Errorf("the kick before was not taken back: %v", set)
+	}
+	c.m.draining.Store(true)
+	c.readDeadline.Store(1)
+	c.writeSince.Store(1)
+	c.kick() // one that was on its way
+	c.look(c.m.clock.Now())
+	if set := s.deadlines(); len(set) != 0 || len(s.writeDeadlines) != 0 {
+		t.Errorf("the runtime was given %v and %v", set, s.writeDeadlines)
+	}
+	peer.send("still here")
+	want(t, "read", await(t, "the bytes", c.read(t)).text, "still here")
+
+	far := time.Now().Add(time.Hour) // real from now on
+	if err := c.SetDeadline(far); err != nil {
+		t.Error(err)
+	}
+	if set := s.deadlines(); len(set) != 1 || !set[0].Equal(far) || !s.writeDeadlines[0].Equal(far) {
+		t.Errorf("the runtime was given %v and %v, want %v", set, s.writeDeadlines, far)
+	}
+}
+
+// The same with the engine and the pulse: a connection of each kind, all at once.
+func TestEngineTimeouts(t *testing.T) {
+	t.Parallel()
+	const (
+		timeout = lazyAfter + 100*time.Millisecond
+		late    = timeout + 1500*time.Millisecond
+	)
+	w := startWorker(t, http.HandlerFunc(hello), func(s *setup) { s.config.HeadTimeout, s.config.IdleTimeout = timeout, timeout })
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	closesInTime := func(what string, c *client, since time.Time) {
+		t.Helper()
+		// net/http answers 400 to the beginning of a line.
+		if text, err := io.ReadAll(c.in); err != nil || len(text) > 0 && !strings.HasPrefix(string(text), "HTTP/1.1 400 ") {
+			t.Errorf("%s: %q, %v", what, text, err)
+		}
+		if took := time.Since(since); took < timeout || took > late {
+			t.Errorf("%s: closed after %v, want %v..%v", what, took, timeout, late)
+		}
+	}
+	trickle := func(c *client, closed chan struct{}) {
+		for {
+			select {
+			case <-closed:
+				return
+			case <-time.After(100 * time.Millisecond):
+				c.Write([]byte("x")) // fails once it is closed
+			}
+		}
+	}
+	wg.Go(func() {
+		started := time.Now()
+		closesInTime("silent from the first", dial(t, w.addr), started)
+	})
+	wg.Go(func() {
+		c := dial(t, w.addr)
+		started := time.Now()
+		c.get("/")
+		closesInTime("silent after an answer", c, started)
+	})
+	for _, what := range []string{"trickled head", "trickled second head"} {
+		wg.Go(func() {
+			c := dial(t, w.addr)
+			started := time.Now()
+			if what == "trickled second head" {
+				c.get("/")
+				passed(started.Add(300 * time.Millisecond))
+				started = time.Now()
+			}
+			c.send("GET /")
+			closed := make(chan struct{})
+			go trickle(c, closed)
+			closesInTime(what, c, started)
+			close(closed)
+		})
+	}
+}

@@ -1,0 +1,245 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/prefork/cluster/ipc"
+	"github.com/prefork/cluster/ipc/scoreboard"
+)
+
+// member is this process as a part of the cluster: its seat, its sources of connections and what is open.
+type member struct {
+	info    Info
+	config  ipc.WorkerConfig
+	options options
+	log     *slog.Logger
+	clock   scoreboard.Clock
+	board   *scoreboard.Board
+	row     *scoreboard.Row
+	pool    *lease
+	control *ipc.Channel // nil when alone
+	binds   []net.Listener
+
+	// serve takes connections from one source of a bind until its Accept fails.
+	serve func(bind int, l net.Listener) error
+	// stopEngine ends the engine when left connections are open; nil if there is none to tell.
+	stopEngine func(left int)
+
+	mu        sync.Mutex
+	sources   map[sourceKey]*source
+	conns     map[*conn]struct{}
+	accepting sync.WaitGroup // running serve calls
+
+	coarse     atomic.Int64 // the clock at the last pulse: good enough for timeouts of seconds
+	draining   atomic.Bool
+	drainSince atomic.Int64
+	drained    chan struct{} // closed when a draining worker accepts no more
+	orders     chan order    // capacity 1: the first one counts
+	empty      chan struct{} // capacity 1: a draining worker has closed its last connection
+	failed     chan error    // capacity 1: a source broke
+}
+
+// order is why the worker drains.
+type order struct {
+	final bool // nobody else serves the listeners: accept what is queued first
+	why   string
+}
+
+var (
+	joined  atomic.Bool
+	current atomic.Pointer[Info]
+)
+
+// Self says which worker this process is. Before Serve or Listeners was called it is the Info of a worker alone.
+func Self() Info {
+	if i := current.Load(); i != nil {
+		return *i
+	}
+	return Info{Alone: true}
+}
+
+// join makes this process a member: of the cluster that started it, or of a cluster of one.
+func join(o options) (*member, error) {
+	if joined.Swap(true) {
+		return nil, errors.New("worker: this process serves already: Serve, ServeServer and Listeners can be called once")
+	}
+	// The log of a worker is a pipe to the master. When the master dies, writing to it must not kill the worker.
+	signal.Ignore(syscall.SIGPIPE)
+	h, inherited, err := ipc.Inherit()
+	if err != nil {
+		return nil, fmt.Errorf("worker: %w", err)
+	}
+	m := &member{
+		options: o,
+		clock:   scoreboard.NewClock(),
+		sources: map[sourceKey]*source{},
+		conns:   map[*conn]struct{}{},
+		drained: make(chan struct{}),
+		orders:  make(chan order, 1),
+		empty:   make(chan struct{}, 1),
+		failed:  make(chan error, 1),
+	}
+	if inherited {
+		err = m.joinCluster(h)
+	} else {
+		err = m.standAlone()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("worker: %w", err)
+	}
+	if m.log = o.logger; m.log == nil {
+		m.log = slog.New(slog.NewTextHandler(os.Stderr, nil)).With("slot", m.info.Slot, "pid", os.Getpid(), "generation", m.info.Generation)
+	}
+	cells := make([]*scoreboard.Cell, m.config.Threads)
+	for i := range cells {
+		cells[i] = m.board.Cell(m.info.Seat, i)
+	}
+	m.pool = newLease(cells, m.row, m.clock, m.config.QueueDepth, m.config.QueueTimeout)
+	m.coarse.Store(m.clock.Now())
+	current.Store(&m.info)
+	return m, nil
+}
+
+func (m *member) joinCluster(h *ipc.Handover) error {
+	m.info = Info{Slot: h.Slot(), Seat: h.Seat, Generation: h.Generation}
+	m.config = h.Config
+	// In ps and top a process has the name of its program file, which is a number here: it was run through a descriptor.
+	_ = os.WriteFile("/proc/self/comm", fmt.Appendf(nil, "cluster-w%d", m.info.Slot), 0)
+	var err error
+	if m.control, err = ipc.OpenChannel(h.Control); err != nil {
+		return err
+	}
+	hello := ipc.Message{Type: ipc.Hello, ProtocolMin: ipc.Spoken.Min, ProtocolMax: ipc.Spoken.Max}
+	if err := m.control.Send(hello, -1); err != nil {
+		return err
+	}
+	if _, ok := h.Protocol.Common(ipc.Spoken); !ok {
+		return m.giveUp(fmt.Errorf("the master speaks versions %v of the control protocol, this program %v: build both from the same release of cluster", h.Protocol, ipc.Spoken))
+	}
+	if m.board, err = scoreboard.Attach(h.Scoreboard.Int()); err != nil {
+		return m.giveUp(err)
+	}
+	h.Scoreboard.Close()
+	if h.Seat < 0 || h.Seat >= 2*m.board.Slots() || m.config.Threads < 1 || m.config.Threads > m.board.Threads() {
+		return m.giveUp(fmt.Errorf("seat %d with %d threads does not fit a scoreboard of %d slots × %d threads", h.Seat, m.config.Threads, m.board.Slots(), m.board.Threads()))
+	}
+	for i, fd := range h.Binds {
+		l, err := listen(fd)
+		if err != nil {
+			return m.giveUp(fmt.Errorf("bind %d: %w", i, err))
+		}
+		m.binds = append(m.binds, l)
+	}
+	m.row = m.board.Row(m.info.Seat)
+	m.row.PID.Store(int64(os.Getpid()))
+	m.row.Generation.Store(int64(m.info.Generation))
+	m.row.State.Store(scoreboard.StateBoot)
+	m.row.Heartbeat.Store(m.clock.Now())
+	return nil
+}
+
+// giveUp tells the master why the worker will not start, and returns the same error for standard error.
+func (m *member) giveUp(err error) error {
+	_ = m.control.Send(ipc.Message{Type: ipc.Error, Text: err.Error()}, -1)
+	return err
+}
+
+// run serves until the worker has been drained.
+func (m *member) run() error {
+	for _, f := range m.options.onBoot {
+		if err := f(m.info); err != nil {
+			err = fmt.Errorf("worker: boot: %w", err)
+			if m.control != nil {
+				return m.giveUp(err)
+			}
+			return err
+		}
+	}
+	stop := make(chan struct{})
+	defer close(stop)
+	m.watchSignals(stop)
+	for i, l := range m.binds {
+		m.attach(sourceKey{slot: m.info.Slot, bind: i}, l)
+	}
+	m.pulse() // the first heartbeat comes before ready
+	go m.keepPulse(stop)
+	if m.control != nil {
+		go m.obey()
+	}
+	m.row.State.Store(scoreboard.StateReady)
+	if m.control != nil {
+		// It fails if the master has died, which obey sees too; connections may have been accepted by now.
+		_ = m.control.Send(ipc.Message{Type: ipc.Ready}, -1)
+	}
+	select {
+	case o := <-m.orders:
+		return m.drain(o)
+	case err := <-m.failed:
+		err = fmt.Errorf("worker: %w", err)
+		return errors.Join(err, m.drain(order{why: err.Error()}))
+	}
+}
+
+// watchSignals makes SIGTERM a drain. Alone, SIGINT is one too; in a cluster it is the master's business.
+func (m *member) watchSignals(stop chan struct{}) {
+	signals := make(chan os.Signal, 4) // room, so that an ignored one does not displace one that counts
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	go func() {
+		defer signal.Stop(signals)
+		for asked := 0; ; {
+			select {
+			case s := <-signals:
+				if s == syscall.SIGINT && !m.info.Alone {
+					continue
+				}
+				if asked++; asked > 1 {
+					m.log.Warn("second signal: leaving now", "signal", s.String(), "open", m.row.Open.Load())
+					os.Exit(8)
+				}
+				m.order(order{final: m.info.Alone, why: s.String()})
+			case <-stop:
+				return
+			}
+		}
+	}()
+}
+
+func (m *member) order(o order) {
+	select {
+	case m.orders <- o:
+	default: // one is given already
+	}
+}
+
+// standAlone is the membership of a program that was started by hand: no master, private counters, its own listener.
+func (m *member) standAlone() error {
+	address := aloneAddress(os.Args[1:], os.Getenv)
+	l, err := listenAlone(address)
+	if err != nil {
+		return err
+	}
+	m.info = Info{Alone: true}
+	m.config = aloneConfig()
+	m.board = scoreboard.Private(m.config.Threads)
+	m.row = m.board.Row(0)
+	m.binds = []net.Listener{l}
+	fmt.Fprintf(os.Stderr, "serving alone on http://%s with %d threads (no cluster)\n", l.Addr(), m.config.Threads)
+	return nil
+}
+
+func aloneConfig() ipc.WorkerConfig {
+	return ipc.WorkerConfig{
+		Threads: 3, QueueDepth: 1024, QueueTimeout: 30 * time.Second,
+		HeadTimeout: 15 * time.Second, IdleTimeout: 65 * time.Second, WriteTimeout: 60 * time.Second,
+		DrainTimeout: 30 * time.Second, DrainIdle: 10 * time.Second,
+	}
+}

@@ -1,0 +1,99 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"time"
+
+	"github.com/prefork/cluster/ipc"
+)
+
+// obey does what the master says until the control channel ends, which is the death of the master.
+func (m *member) obey() {
+	for {
+		msg, fd, err := m.control.Receive()
+		var malformed *ipc.MalformedError
+		switch {
+		case errors.As(err, &malformed):
+			m.complain(malformed.Error())
+			continue
+		case errors.Is(err, io.EOF):
+			m.orphaned()
+			return
+		case err != nil:
+			m.log.Error("control channel broken", "err", err)
+			m.orphaned()
+			return
+		}
+		m.do(msg, fd)
+	}
+}
+
+func (m *member) do(msg ipc.Message, fd *ipc.FD) {
+	if fd != nil {
+		defer fd.Close()
+	}
+	switch msg.Type {
+	case ipc.Drain:
+		m.order(order{final: msg.Final, why: msg.Text})
+	case ipc.Adopt:
+		if fd == nil {
+			m.complain("adopt without a descriptor")
+			return
+		}
+		if msg.Bind < 0 || msg.Bind >= len(m.binds) {
+			m.complain(fmt.Sprintf("adopt: bind %d of %d", msg.Bind, len(m.binds)))
+			return
+		}
+		l, err := listen(fd)
+		if err != nil {
+			m.complain("adopt: " + err.Error())
+			return
+		}
+		m.attach(sourceKey{slot: msg.Slot, bind: msg.Bind}, l)
+	case ipc.Release:
+		m.release(msg.Slot)
+	case ipc.Stacks:
+		m.sendStacks(msg.ID)
+	case ipc.ReopenLogs:
+		// The library's own log is a pipe to the master, which has reopened its files.
+	case ipc.Error:
+		m.log.Warn("the master did not understand a message", "err", msg.Text)
+	default:
+		m.complain("unknown message type " + string(msg.Type))
+	}
+}
+
+func (m *member) complain(text string) {
+	m.log.Warn("control message refused", "err", text)
+	_ = m.control.Send(ipc.Message{Type: ipc.Error, Text: text}, -1)
+}
+
+// orphaned goes on serving for a while, in case a new master takes the clients over, and drains then. Nobody else holds
+// the listeners now, so what is queued in them is accepted first.
+func (m *member) orphaned() {
+	m.log.Warn("the master is gone: draining soon", "grace", m.config.OrphanGrace.String())
+	time.AfterFunc(m.config.OrphanGrace, func() { m.order(order{final: true, why: "the master is gone"}) })
+}
+
+// sendStacks answers with all goroutine stacks of this process, in a memfd: they are too long for a packet.
+func (m *member) sendStacks(id uint64) {
+	buf := make([]byte, 64<<10)
+	for {
+		n := runtime.Stack(buf, true)
+		if n < len(buf) || len(buf) >= 16<<20 {
+			buf = buf[:n]
+			break
+		}
+		buf = make([]byte, 2*len(buf))
+	}
+	fd, err := ipc.NewMemfd("stacks", buf)
+	if err != nil {
+		m.complain("stacks: " + err.Error())
+		return
+	}
+	defer fd.Close()
+	_ = m.control.Send(ipc.Message{Type: ipc.Stacks, ID: id}, fd.Int())
+}

@@ -1,0 +1,110 @@
+package worker
+
+import (
+	"math"
+	"runtime/metrics"
+	"time"
+)
+
+// pulseInterval is how often the worker shows that it lives and looks at its connections' deadlines.
+const pulseInterval = 500 * time.Millisecond
+
+func (m *member) keepPulse(stop chan struct{}) {
+	v := newVitals(m)
+	tick := time.NewTicker(pulseInterval)
+	defer tick.Stop()
+	for {
+		v.sample()
+		select {
+		case <-tick.C:
+			m.pulse()
+		case <-stop:
+			v.sample()
+			return
+		}
+	}
+}
+
+// pulse stamps the heartbeat by way of the pool's dispatcher, so that it says: Go code runs and requests are dispatched.
+func (m *member) pulse() {
+	m.pool.pass()
+	now := m.clock.Now()
+	m.coarse.Store(now)
+	m.row.Heartbeat.Store(now)
+	m.mu.Lock()
+	looked := make([]*conn, 0, len(m.conns))
+	for c := range m.conns {
+		looked = append(looked, c)
+	}
+	m.mu.Unlock()
+	for _, c := range looked {
+		c.look(now)
+	}
+}
+
+// vitals copies what the process and the Go runtime know of themselves into the row. The row's counters outlive
+// processes, so what earlier workers of the seat have counted is the base.
+type vitals struct {
+	m           *member
+	samples     []metrics.Sample
+	cpu, gc     int64 // bases
+	schedCounts []uint64
+	schedMiddle []int64 // nanoseconds: the middle of each runtime bucket
+}
+
+const (
+	sampleGC = iota
+	sampleSched
+	sampleHeap
+	sampleGoroutines
+)
+
+func newVitals(m *member) *vitals {
+	return &vitals{
+		m: m, cpu: m.row.CPU.Load(), gc: m.row.GCCPU.Load(),
+		samples: []metrics.Sample{
+			{Name: "/cpu/classes/gc/total:cpu-seconds"},
+			{Name: "/sched/latencies:seconds"},
+			{Name: "/memory/classes/heap/objects:bytes"},
+			{Name: "/sched/goroutines:goroutines"},
+		},
+	}
+}
+
+func (v *vitals) sample() {
+	metrics.Read(v.samples)
+	row := v.m.row
+	row.CPU.Store(v.cpu + processCPU())
+	row.GCCPU.Store(v.gc + int64(v.samples[sampleGC].Value.Float64()*1e9))
+	row.Heap.Store(int64(v.samples[sampleHeap].Value.Uint64()))
+	row.Goroutines.Store(int64(v.samples[sampleGoroutines].Value.Uint64()))
+	v.schedule(v.samples[sampleSched].Value.Float64Histogram())
+}
+
+// schedule adds what the runtime's histogram has gained to the row's.
+func (v *vitals) schedule(h *metrics.Float64Histogram) {
+	if v.schedCounts == nil {
+		v.schedCounts = make([]uint64, len(h.Counts))
+		v.schedMiddle = make([]int64, len(h.Counts))
+		for i := range h.Counts {
+			v.schedMiddle[i] = middle(h.Buckets[i], h.Buckets[i+1])
+		}
+	}
+	for i, n := range h.Counts {
+		if gained := int64(n - v.schedCounts[i]); gained > 0 {
+			each := v.schedMiddle[i]
+			v.m.row.Sched.Add(each, gained, each*gained)
+			v.schedCounts[i] = n
+		}
+	}
+}
+
+func middle(low, high float64) int64 {
+	switch {
+	case math.IsInf(low, -1):
+		return 0
+	case math.IsInf(high, 1):
+		return int64(low * 1e9)
+	}
+	return int64((low + high) / 2 * 1e9)
+}

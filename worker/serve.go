@@ -1,0 +1,71 @@
+package worker
+
+import (
+	"log"
+	"log/slog"
+	"net/http"
+)
+
+// Serve serves h until this worker is drained; the error is nil if all connections had ended by then. In a program that
+// was started by hand it listens on --bind ADDRESS, or all interfaces on $PORT, or 127.0.0.1:9292, until SIGTERM or SIGINT.
+//
+// A nil h is http.DefaultServeMux. Serve can be called once in a process.
+func Serve(h http.Handler, opts ...Option) error {
+	return ServeServer(&http.Server{Handler: h}, opts...)
+}
+
+// ServeServer is Serve for a server with timeouts, hooks or TLS of its own. Timeouts that are zero are set from the
+// cluster's configuration; a negative one means none. If its TLSConfig has certificates the binds speak TLS.
+// Neither Shutdown nor Close of the server is to be called: both lose requests.
+func ServeServer(srv *http.Server, opts ...Option) error {
+	m, err := join(collect(opts))
+	if err != nil {
+		return err
+	}
+	e := newEngine(m, srv)
+	m.serve = e.serve
+	m.stopEngine = e.stop
+	return m.run()
+}
+
+func newErrorLog(l *slog.Logger) *log.Logger { return slog.NewLogLogger(l.Handler(), slog.LevelWarn) }
+
+// Info says which worker this process is.
+type Info struct {
+	Slot       int  `json:"slot"`
+	Seat       int  `json:"-"`
+	Generation int  `json:"generation"`
+	Alone      bool `json:"-"` // started by hand: slot 0, generation 0
+}
+
+// Option changes how Serve, ServeServer and Listeners work.
+type Option func(*options)
+
+type options struct {
+	onBoot  []func(Info) error
+	onDrain []func()
+	onExit  []func()
+	logger  *slog.Logger
+}
+
+// OnBoot runs before the worker says that it is ready: open databases, warm caches. An error ends the worker; the
+// cluster then keeps the old one. The boot timeout includes it.
+func OnBoot(f func(Info) error) Option { return func(o *options) { o.onBoot = append(o.onBoot, f) } }
+
+// OnDrain runs when the worker has stopped accepting and finishes what runs: stop background jobs, deregister.
+func OnDrain(f func()) Option { return func(o *options) { o.onDrain = append(o.onDrain, f) } }
+
+// OnExit runs last, when no connection is left or the drain timeout is over: flush and close. The drain timeout does not
+// wait for it for longer than a second.
+func OnExit(f func()) Option { return func(o *options) { o.onExit = append(o.onExit, f) } }
+
+// Logger replaces the logger for what the library itself has to say. The default writes text to standard error.
+func Logger(l *slog.Logger) Option { return func(o *options) { o.logger = l } }
+
+func collect(opts []Option) options {
+	var o options
+	for _, opt := range opts {
+		opt(&o)
+	}
+	return o
+}

@@ -1,0 +1,76 @@
+package master
+
+import (
+	"os"
+	"time"
+
+	"github.com/prefork/cluster/ipc"
+	"github.com/prefork/cluster/master/plan"
+)
+
+// event is anything that can reach the loop.
+type event interface{ isEvent() }
+
+type (
+	// exitEvent: a child was reaped. cpu is its user and system time.
+	exitEvent struct {
+		pid    int
+		status plan.ExitStatus
+		cpu    time.Duration
+	}
+	// messageEvent: a worker spoke. The descriptor is the loop's to close.
+	messageEvent struct {
+		id  plan.SeatID
+		msg ipc.Message
+		fd  *ipc.FD
+	}
+	// garbledEvent: a worker sent what cannot be understood.
+	garbledEvent struct {
+		id  plan.SeatID
+		err error
+	}
+	signalEvent struct{ signal os.Signal }
+
+	// Requests of the control socket. Each reply channel has a capacity of 1.
+	restartRequest struct{ reply chan restartReply }
+	scaleRequest   struct {
+		by    int // relative, unless to is set
+		to    int
+		reply chan scaleReply
+	}
+	stopRequest struct {
+		now   bool
+		reply chan struct{}
+	}
+	stacksRequest struct{ reply chan []stackDump }
+	reopenRequest struct{ reply chan error }
+)
+
+func (exitEvent) isEvent()      {}
+func (messageEvent) isEvent()   {}
+func (garbledEvent) isEvent()   {}
+func (signalEvent) isEvent()    {}
+func (restartRequest) isEvent() {}
+func (scaleRequest) isEvent()   {}
+func (stopRequest) isEvent()    {}
+func (stacksRequest) isEvent()  {}
+func (reopenRequest) isEvent()  {}
+
+type restartReply struct {
+	generation int
+	err        error
+}
+
+type scaleReply struct {
+	workers int
+	err     error
+}
+
+// stackDump is the stacks of one process; Text is empty and Err says why if they could not be had.
+type stackDump struct {
+	Slot       int    `json:"slot"` // -1: the master
+	PID        int    `json:"pid"`
+	Generation int    `json:"generation"`
+	Text       string `json:"text"`
+	Err        string `json:"error,omitempty"`
+}

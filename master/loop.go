@@ -1,0 +1,356 @@
+package master
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/prefork/cluster/ipc"
+	"github.com/prefork/cluster/master/plan"
+)
+
+const tickInterval = 500 * time.Millisecond // how often heartbeats are looked at
+
+// loop owns the state. Everything that happens comes through events or the clock.
+type loop struct {
+	state       *plan.Cluster
+	system      system
+	log         *slog.Logger
+	events      chan event
+	snapshot    atomic.Pointer[Snapshot]
+	changed     chan struct{} // replaced, and the old one closed, with each snapshot
+	generations map[int]bool  // open
+	announced   bool
+	lastRollout plan.Rollout
+	counted     map[int]plan.Outcome // by generation: what is in ended
+	ended       map[rolloutEnd]int64
+	dumps       map[uint64]*dumping
+	dumpID      uint64
+	listened    time.Time // when the heartbeats were looked at last
+}
+
+func newLoop(s *plan.Cluster, sys system, log *slog.Logger) *loop {
+	l := &loop{state: s, system: sys, log: log, events: make(chan event, 256), generations: map[int]bool{1: true}, dumps: map[uint64]*dumping{}, ended: map[rolloutEnd]int64{}, counted: map[int]plan.Outcome{}}
+	l.publish(time.Now())
+	return l
+}
+
+// run supervises until the cluster has stopped, and returns the exit code.
+func (l *loop) run() int {
+	tick := time.NewTicker(tickInterval)
+	defer tick.Stop()
+	alarm := time.NewTimer(time.Hour)
+	defer alarm.Stop()
+	for {
+		wake, done := l.converge()
+		if done {
+			return l.state.ExitCode
+		}
+		if wake.IsZero() {
+			alarm.Stop()
+		} else {
+			alarm.Reset(time.Until(wake))
+		}
+		select {
+		case ev := <-l.events:
+			l.handle(ev, time.Now())
+		case now := <-tick.C:
+			l.listen(now)
+		case <-alarm.C:
+		}
+	}
+}
+
+// converge acts until actual and wanted agree, as far as they can now.
+func (l *loop) converge() (wake time.Time, done bool) {
+	for {
+		now := time.Now()
+		wake = l.state.Advance(now)
+		actions, next := plan.Step(l.state, now)
+		if wake.IsZero() || !next.IsZero() && next.Before(wake) {
+			wake = next
+		}
+		if len(actions) == 0 {
+			l.cleanUp()
+			l.publish(now)
+			return wake, false
+		}
+		for _, a := range actions {
+			if _, last := a.(plan.Finish); last {
+				l.publish(now)
+				return wake, true
+			}
+			l.do(a, now)
+		}
+	}
+}
+
+// do carries an action out.
+func (l *loop) do(a plan.Action, now time.Time) {
+	switch a := a.(type) {
+	case plan.OpenSlot:
+		l.openSlot(a.Slot)
+	case plan.SpawnWorker:
+		l.spawn(a, now)
+	case plan.DrainWorker:
+		l.trigger(a.ID, plan.DrainAsked, plan.Happening{Reason: a.Reason, Detail: a.Detail}, now)
+		l.worker(slog.LevelInfo, "worker drains", a.ID, "reason", a.Reason.String())
+	case plan.TakeMeasure:
+		l.measure(a.ID, a.Do)
+	case plan.AdoptSlot:
+		k := l.state.At(a.ID)
+		if err := l.system.adopt(a.ID, a.Slot); err != nil {
+			k.Stalled = true // it reads nothing: no helper until the next look at its heartbeat
+			l.worker(slog.LevelWarn, "worker cannot adopt a listener", a.ID, "of", a.Slot, "err", err)
+			return
+		}
+		k.Adopted[a.Slot] = true
+	case plan.ReleaseSlot:
+		k := l.state.At(a.ID)
+		if err := l.system.send(a.ID, ipc.Message{Type: ipc.Release, Slot: a.Slot}); err != nil {
+			k.Stalled = true
+			return
+		}
+		delete(k.Adopted, a.Slot)
+	}
+}
+
+func (l *loop) openSlot(i int) {
+	if err := l.system.openSlot(i); err != nil {
+		l.log.Error("slot cannot be opened", "slot", i, "err", err)
+		if i == 0 {
+			l.state.Stop(plan.ExitFailure, err.Error())
+			return
+		}
+		l.state.Wanted = i // go on with those that are
+		return
+	}
+	l.state.Slots[i].Opened = true
+}
+
+func (l *loop) spawn(a plan.SpawnWorker, now time.Time) {
+	l.state.Spawns = max(l.state.Spawns, a.ID.Spawn)
+	pid, err := l.system.spawn(a.ID, a.Generation)
+	h := plan.Happening{Spawn: a.ID.Spawn, PID: pid, Generation: a.Generation}
+	if err != nil {
+		h.Detail = err.Error()
+		l.log.Error("worker cannot be started", "slot", a.ID.Slot, "generation", a.Generation, "reason", plan.BootExit.String(), "err", err)
+		l.trigger(a.ID, plan.SpawnFailed, h, now)
+		return
+	}
+	l.trigger(a.ID, plan.WasSpawned, h, now)
+	l.worker(slog.LevelDebug, "worker started", a.ID)
+}
+
+func (l *loop) measure(id plan.SeatID, m plan.Measure) {
+	k := l.state.At(id)
+	k.Rung++
+	switch m {
+	case plan.AskToDrain:
+		err := l.system.send(id, ipc.Message{Type: ipc.Drain, Final: l.state.Stopping, Text: k.Reason.String()})
+		if err != nil {
+			l.worker(slog.LevelWarn, "worker does not take the drain message: sending SIGTERM", id, "err", err)
+			_ = l.system.signal(k.PID, syscall.SIGTERM)
+		}
+	case plan.AskForStacks:
+		l.worker(slog.LevelWarn, "worker hangs: asking for its stacks (SIGQUIT)", id, "reason", k.Reason.String(), "err", k.Detail)
+		_ = l.system.signal(k.PID, syscall.SIGQUIT)
+	case plan.Kill:
+		l.worker(slog.LevelWarn, "worker is killed", id, "reason", k.Reason.String())
+		_ = l.system.signal(k.PID, syscall.SIGKILL)
+	}
+}
+
+// trigger feeds the table; an impossible cell is a bug of the master, which goes on.
+func (l *loop) trigger(id plan.SeatID, t plan.Trigger, h plan.Happening, now time.Time) {
+	if err := l.state.Trigger(id, t, h, now); err != nil {
+		l.log.Error("BUG in the master, please report", "err", err)
+	}
+}
+
+func (l *loop) handle(ev event, now time.Time) {
+	switch ev := ev.(type) {
+	case exitEvent:
+		l.exited(ev, now)
+	case messageEvent:
+		l.message(ev, now)
+	case garbledEvent:
+		if l.state.Current(ev.id) != nil {
+			l.worker(slog.LevelWarn, "control message refused", ev.id, "err", ev.err)
+			_ = l.system.send(ev.id, ipc.Message{Type: ipc.Error, Text: ev.err.Error()})
+		}
+	case signalEvent:
+		l.signal(ev.signal, now)
+	case restartRequest:
+		g, err := l.restart(now)
+		ev.reply <- restartReply{g, err}
+	case scaleRequest:
+		n, err := l.scale(ev)
+		ev.reply <- scaleReply{n, err}
+	case stopRequest:
+		l.stop(ev.now)
+		ev.reply <- struct{}{}
+	case stacksRequest:
+		l.startDump(ev.reply, now)
+	case reopenRequest:
+		ev.reply <- l.reopenLogs()
+	default:
+		l.log.Error("BUG in the master, please report", "err", fmt.Sprintf("unknown event %T", ev))
+	}
+}
+
+func (l *loop) exited(ev exitEvent, now time.Time) {
+	for id, k := range l.state.Workers() {
+		if k.PID == ev.pid {
+			l.buried(id, *k, ev, now)
+			return
+		}
+	}
+}
+
+// buried takes a worker's end in. was is what it was until now.
+func (l *loop) buried(id plan.SeatID, was plan.Seat, ev exitEvent, now time.Time) {
+	open := l.system.vacate(id, ev.cpu)
+	reason, detail := l.state.WhyLeft(&was, ev.status)
+	l.trigger(id, plan.HasExited, plan.Happening{Status: ev.status, Open: open}, now)
+	l.dumpAnswered(id, "", "the process has ended")
+	args := []any{"slot", id.Slot, "seat", id.Seat(), "pid", ev.pid, "generation", was.Generation, "reason", reason.String(), "status", ev.status.String()}
+	died := reason == plan.DrainTimeout || reason.Failure() && (was.Asked || was.State != plan.Draining)
+	if !died {
+		l.log.Info("worker left", args...)
+		return
+	}
+	retry := max(0, l.state.At(id).Until.Sub(now)).Round(time.Millisecond)
+	l.log.Error("worker died", append(args, "open", open, "err", detail, "retry", retry.String())...)
+}
+
+func (l *loop) message(ev messageEvent, now time.Time) {
+	if ev.fd != nil {
+		defer ev.fd.Close()
+	}
+	k := l.state.Current(ev.id)
+	if k == nil {
+		return // the worker has been reaped meanwhile
+	}
+	switch ev.msg.Type {
+	case ipc.Hello:
+		l.trigger(ev.id, plan.SaidHello, plan.Happening{Protocol: ipc.Protocol{Min: ev.msg.ProtocolMin, Max: ev.msg.ProtocolMax}}, now)
+	case ipc.Ready:
+		l.trigger(ev.id, plan.SaidReady, plan.Happening{}, now)
+		if k.State == plan.Ready {
+			l.worker(slog.LevelInfo, "worker ready", ev.id, "took", now.Sub(k.SpawnedAt).Round(time.Millisecond).String())
+		}
+	case ipc.Draining:
+		l.trigger(ev.id, plan.SaidDraining, plan.Happening{}, now)
+	case ipc.Bye:
+		if ev.msg.Left > 0 {
+			l.worker(slog.LevelWarn, "worker leaves with open connections", ev.id, "open", ev.msg.Left)
+		}
+	case ipc.Stacks:
+		l.dumpMessage(ev)
+	case ipc.Error:
+		l.worker(slog.LevelError, "worker reports an error", ev.id, "err", ev.msg.Text)
+	default:
+		_ = l.system.send(ev.id, ipc.Message{Type: ipc.Error, Text: "unknown message type " + string(ev.msg.Type)})
+	}
+}
+
+// listen looks at the heartbeats. If this look comes late, the machine or this process was stopped, and the workers with
+// it: they get the time until the next look to stamp theirs.
+func (l *loop) listen(now time.Time) {
+	late := now.Sub(l.listened) > 2*tickInterval
+	l.listened = now
+	l.expireDumps(now)
+	if late {
+		return
+	}
+	ages := map[plan.SeatID]time.Duration{}
+	for id := range l.state.Workers() {
+		ages[id] = l.system.heartbeatAge(id)
+	}
+	l.state.Heard(ages, now)
+}
+
+// cleanUp lets go of generations that nobody runs or may go back to, and reports what has become of a restart.
+func (l *loop) cleanUp() {
+	inUse := map[int]bool{l.state.Good: true, l.state.Target: true}
+	for _, k := range l.state.Workers() {
+		inUse[k.Generation] = true
+	}
+	for g := range l.generations {
+		if !inUse[g] {
+			l.system.dropGeneration(g)
+			delete(l.generations, g)
+		}
+	}
+	l.report()
+}
+
+// report logs the turns of the cluster's life: all ready for the first time, and how a restart goes.
+func (l *loop) report() {
+	if !l.announced && l.allReady() {
+		l.announced = true
+		l.log.Info("cluster ready", "workers", l.state.Wanted, "threads", l.state.Config.Threads, "took", time.Since(l.state.Started).Round(time.Millisecond).String())
+	}
+	l.count()
+	ro := l.state.Rollout()
+	if ro == nil || ro.Generation == l.lastRollout.Generation && ro.Outcome == l.lastRollout.Outcome {
+		return
+	}
+	l.lastRollout = *ro
+	switch ro.Outcome {
+	case plan.Returning:
+		l.log.Error("restart failed: going back", "generation", ro.From, "reason", ro.Reason, "err", ro.Detail)
+	case plan.Aborted:
+		l.log.Warn("every slot is back on the generation before", "generation", ro.From)
+	case plan.Done:
+		l.log.Info("restart done", "generation", ro.Generation, "took", ro.Ended.Sub(ro.Started).Round(time.Millisecond).String())
+	}
+}
+
+// count counts how restarts ended. One that was done and is taken back within the probation has ended twice.
+func (l *loop) count() {
+	for _, ro := range l.state.Rollouts {
+		if ro.Ended.IsZero() || l.counted[ro.Generation] == ro.Outcome {
+			continue
+		}
+		l.counted[ro.Generation] = ro.Outcome
+		end := rolloutEnd{outcome: ro.Outcome}
+		if ro.Outcome == plan.Aborted {
+			end.reason = ro.Reason
+		}
+		l.ended[end]++
+	}
+	maps.DeleteFunc(l.counted, func(g int, _ plan.Outcome) bool {
+		return len(l.state.Rollouts) > 0 && g < l.state.Rollouts[0].Generation
+	})
+}
+
+func (l *loop) allReady() bool {
+	for i := range l.state.Wanted {
+		if !l.state.Slots[i].Served() {
+			return false
+		}
+	}
+	return true
+}
+
+// worker logs about a worker with the fixed set of keys.
+func (l *loop) worker(level slog.Level, text string, id plan.SeatID, args ...any) {
+	k := l.state.At(id)
+	l.log.Log(context.Background(), level, text, append([]any{"slot", id.Slot, "seat", id.Seat(), "pid", k.PID, "generation", k.Generation}, args...)...)
+}
+
+// signal does what the table of signals says.
+func (l *loop) signal(s os.Signal, now time.Time) {
+	for _, row := range Signals {
+		if row.Signal == s {
+			row.do(l, now)
+		}
+	}
+}

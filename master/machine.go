@@ -1,0 +1,221 @@
+package master
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/prefork/cluster/ipc"
+	"github.com/prefork/cluster/ipc/scoreboard"
+	"github.com/prefork/cluster/master/plan"
+	"github.com/prefork/cluster/master/sockets"
+)
+
+// machine is the real system: sockets, processes, channels and the scoreboard. Only the loop calls it.
+type machine struct {
+	sockets     *sockets.Set
+	board       *scoreboard.Board
+	boardFD     *ipc.FD
+	clock       scoreboard.Clock
+	recipe      *recipe
+	generations map[int]*generation
+	output      *output
+	events      chan<- event
+	stop        chan struct{} // closed when nobody listens to events any more
+	workers     map[plan.SeatID]*child
+	null        *os.File
+	lastTail    *tail // of the worker that died last
+}
+
+// child is what the master holds of a worker.
+type child struct {
+	control *ipc.Channel
+	tail    *tail
+	cpuBase int64 // what the row's CPU counter said when the worker was spawned
+}
+
+func (m *machine) openSlot(slot int) error { return m.sockets.OpenSlot(slot) }
+
+func (m *machine) newGeneration(number int) error {
+	g, err := m.recipe.resolve(number)
+	if err != nil {
+		return err
+	}
+	m.generations[number] = g
+	return nil
+}
+
+func (m *machine) dropGeneration(number int) {
+	if g := m.generations[number]; g != nil {
+		g.close()
+		delete(m.generations, number)
+	}
+}
+
+// spawn starts a worker by fork and exec, with raw descriptors: Go cannot run code between the two.
+func (m *machine) spawn(id plan.SeatID, number int) (int, error) {
+	g := m.generations[number]
+	control, theirs, err := ipc.NewChannelPair()
+	if err != nil {
+		return 0, err
+	}
+	defer theirs.Close()
+	logs, err := newLogPipe()
+	if err != nil {
+		control.Close()
+		return 0, err
+	}
+	defer logs.write.Close()
+	h := ipc.Handover{
+		Seat: id.Seat(), Generation: number, Protocol: ipc.Spoken, Config: g.config,
+		Control: theirs, Scoreboard: m.boardFD, Binds: m.sockets.Slot(id.Slot),
+	}
+	files, env, err := h.Encode()
+	if err != nil {
+		control.Close()
+		logs.read.Close()
+		return 0, err
+	}
+	stdout := uintptr(logs.write.Int())
+	if m.output.path == "" {
+		stdout = os.Stdout.Fd()
+	}
+	row := m.board.Row(id.Seat())
+	row.Heartbeat.Store(m.clock.Now())
+	c := &child{control: control, tail: &tail{ended: make(chan struct{})}, cpuBase: row.CPU.Load()}
+	argv := append([]string{fmt.Sprintf("%s%d gen %d", sockets.WorkerTitle, id.Slot, number)}, g.args...)
+	pid, err := syscall.ForkExec(g.command(), argv, &syscall.ProcAttr{
+		Dir:   g.dir,
+		Env:   append(append([]string(nil), g.env...), env...),
+		Files: append([]uintptr{m.null.Fd(), stdout, uintptr(logs.write.Int())}, files...),
+		Sys:   &syscall.SysProcAttr{Setpgid: true},
+	})
+	if err != nil {
+		control.Close()
+		logs.read.Close()
+		return 0, fmt.Errorf("cannot run %s: %w", g.path, explainExec(err))
+	}
+	m.workers[id] = c
+	go m.output.forward(logs.read, c.tail)
+	go m.receive(id, control)
+	return pid, nil
+}
+
+func explainExec(err error) error {
+	if errors.Is(err, syscall.ENOEXEC) {
+		return fmt.Errorf("%w (neither a binary for this machine nor a script that begins with #!)", err)
+	}
+	if errors.Is(err, syscall.ENOENT) {
+		return fmt.Errorf("%w (if the file is there, the interpreter in its first line or the loader it was linked for is not)", err)
+	}
+	if errors.Is(err, syscall.EAGAIN) {
+		return fmt.Errorf("%w (the limit of processes is reached: ulimit -u, or pids.max of the cgroup)", err)
+	}
+	return err
+}
+
+// logPipe is a worker's standard error: read by this process, so in its poller; written by the worker, so raw.
+type logPipe struct {
+	read  *os.File
+	write *ipc.FD
+}
+
+func newLogPipe() (logPipe, error) {
+	var p [2]int
+	if err := unix.Pipe(p[:]); err != nil {
+		return logPipe{}, fmt.Errorf("log pipe: %w", err)
+	}
+	// Only the loop forks, and it is here: no child can inherit them before they are marked.
+	unix.CloseOnExec(p[0])
+	unix.CloseOnExec(p[1])
+	// Only this end does not block: the worker's programs expect an ordinary standard error.
+	if err := unix.SetNonblock(p[0], true); err != nil {
+		unix.Close(p[0])
+		unix.Close(p[1])
+		return logPipe{}, fmt.Errorf("log pipe: %w", err)
+	}
+	return logPipe{read: os.NewFile(uintptr(p[0]), "worker log"), write: ipc.Own(p[1])}, nil
+}
+
+// receive turns what a worker says into events, until its end of the channel is closed.
+func (m *machine) receive(id plan.SeatID, c *ipc.Channel) {
+	for {
+		msg, fd, err := c.Receive()
+		var ev event = messageEvent{id: id, msg: msg, fd: fd}
+		var malformed *ipc.MalformedError
+		switch {
+		case errors.As(err, &malformed):
+			ev = garbledEvent{id: id, err: err}
+		case errors.Is(err, io.EOF):
+			return // its death is its wait status
+		case err != nil:
+			m.emit(garbledEvent{id: id, err: err})
+			return
+		}
+		m.emit(ev)
+	}
+}
+
+func (m *machine) emit(ev event) {
+	select {
+	case m.events <- ev:
+	case <-m.stop:
+	}
+}
+
+var errGone = errors.New("the worker has left")
+
+func (m *machine) send(id plan.SeatID, msg ipc.Message) error {
+	c := m.workers[id]
+	if c == nil {
+		return errGone
+	}
+	return c.control.Send(msg, -1)
+}
+
+func (m *machine) adopt(id plan.SeatID, slot int) error {
+	c := m.workers[id]
+	if c == nil {
+		return errGone
+	}
+	for i, fd := range m.sockets.Slot(slot) {
+		if err := c.control.Send(ipc.Message{Type: ipc.Adopt, Slot: slot, Bind: i}, fd.Int()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *machine) signal(pid int, s syscall.Signal) error {
+	if s != syscall.SIGKILL {
+		return syscall.Kill(pid, s)
+	}
+	return syscall.Kill(-pid, s) // what it has started goes too
+}
+
+func (m *machine) heartbeatAge(id plan.SeatID) time.Duration {
+	return time.Duration(m.clock.Now() - m.board.Row(id.Seat()).Heartbeat.Load())
+}
+
+// vacate completes the counters of a dead worker, reads what it had open, and clears its row for the next one.
+func (m *machine) vacate(id plan.SeatID, cpu time.Duration) int64 {
+	row := m.board.Row(id.Seat())
+	open := row.Open.Load() + row.Accepting.Load()
+	if c := m.workers[id]; c != nil {
+		row.CPU.Store(max(row.CPU.Load(), c.cpuBase+int64(cpu)))
+		c.control.Close()
+		m.lastTail = c.tail
+		delete(m.workers, id)
+	}
+	m.board.Clear(id.Seat())
+	return open
+}
+
+func (m *machine) closeListeners() { m.sockets.Close() }
+
+func (m *machine) reopenLogs() error { return m.output.Reopen() }

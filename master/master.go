@@ -1,0 +1,293 @@
+package master
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/prefork/cluster/configs"
+	"github.com/prefork/cluster/ipc"
+	"github.com/prefork/cluster/ipc/scoreboard"
+	"github.com/prefork/cluster/master/plan"
+	"github.com/prefork/cluster/master/sockets"
+	"github.com/prefork/cluster/metrics"
+)
+
+// Master is one running cluster.
+type Master struct {
+	config         configs.Config
+	version        string
+	control        string // path of the control socket
+	program        string
+	byPath         bool // the program is a script
+	metricsAddress string
+	binds          []configs.Bind
+	board          *scoreboard.Board
+	clock          scoreboard.Clock
+	sockets        *sockets.Set
+	memory         *metrics.Sampler
+	machine        *machine
+	output         *output
+	loop           *loop
+	done           chan struct{} // closed when the loop has ended
+	serveControl   func()
+	cleanups       []func()
+}
+
+// StartError is a start that did not come to be, with the exit code for it.
+type StartError struct {
+	Code int
+	Err  error
+}
+
+func (e *StartError) Error() string { return e.Err.Error() }
+func (e *StartError) Unwrap() error { return e.Err }
+
+// Run starts a cluster, supervises it in the foreground until it has stopped, and returns the exit code. The error, if
+// any, is for a person; the code is then the same as that of a *StartError.
+func Run(c configs.Config, version string) (code int, err error) {
+	m := &Master{config: c, version: version, done: make(chan struct{})}
+	defer func() {
+		for i := len(m.cleanups) - 1; i >= 0; i-- {
+			m.cleanups[i]()
+		}
+	}()
+	if err := m.start(); err != nil {
+		var se *StartError
+		if errors.As(err, &se) {
+			return se.Code, err
+		}
+		if errors.Is(err, sockets.ErrTaken) {
+			return plan.ExitAddressTaken, err
+		}
+		return plan.ExitFailure, err
+	}
+	code = m.loop.run()
+	close(m.done)
+	if code == plan.ExitNoWorker {
+		return code, m.startFailure()
+	}
+	return code, nil
+}
+
+func (m *Master) start() error {
+	if runtime.GOOS != "linux" {
+		return &StartError{plan.ExitConfig, fmt.Errorf("a cluster needs Linux (memfd, SO_REUSEPORT groups, /proc), this is %s: a program that uses the worker library also runs alone, without cluster", runtime.GOOS)}
+	}
+	// The master works little and holds little: a small heap is worth more to its users than its own speed.
+	debug.SetGCPercent(50)
+	recipe, err := newRecipe(m.config)
+	if err != nil {
+		return err
+	}
+	first, err := recipe.resolve(1)
+	if err != nil {
+		return &StartError{plan.ExitUsage, err}
+	}
+	m.program, m.byPath = first.path, first.program == nil
+	if err := m.checkLimits(); err != nil {
+		return &StartError{plan.ExitConfig, err}
+	}
+	if err := m.openControl(); err != nil {
+		return err
+	}
+	if m.output, err = newOutput(m.config.LogFile); err != nil {
+		return &StartError{plan.ExitConfig, err}
+	}
+	m.cleanups = append(m.cleanups, m.output.Close)
+	log := newLogger(m.config, m.output)
+	if err := m.bind(log); err != nil {
+		return err
+	}
+	if m.board, err = scoreboard.Create(m.config.MaxWorkers, m.config.Cells()); err != nil {
+		return err
+	}
+	m.clock = scoreboard.NewClock()
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return fmt.Errorf("standard input of the workers: %w", err)
+	}
+	m.machine = &machine{
+		sockets: m.sockets, board: m.board, boardFD: ipc.Own(m.board.FD()), clock: m.clock, recipe: recipe, output: m.output,
+		generations: map[int]*generation{1: first}, stop: m.done, workers: map[plan.SeatID]*child{}, null: null,
+	}
+	m.loop = newLoop(plan.New(m.config, time.Now()), m.machine, log)
+	m.machine.events = m.loop.events
+	m.memory = metrics.NewSampler(m.pids)
+	if err := m.serveMetrics(); err != nil {
+		return err
+	}
+	go reap(m.loop.events, m.done)
+	go m.memory.Run(m.done)
+	m.watchSignals()
+	m.serveControl()
+	log.Info("cluster starts", "version", m.version, "pid", os.Getpid(), "binds", joinBinds(m.binds), "workers", m.config.Workers,
+		"threads", m.config.Threads, "metrics", m.metricsAddress, "control", m.control)
+	return nil
+}
+
+func newLogger(c configs.Config, o *output) *slog.Logger {
+	opts := &slog.HandlerOptions{}
+	if c.Quiet {
+		opts.Level = slog.LevelWarn
+	}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(o, opts))
+	}
+	return slog.New(slog.NewTextHandler(o, opts))
+}
+
+func joinBinds(binds []configs.Bind) string {
+	text := make([]string, len(binds))
+	for i, b := range binds {
+		text[i] = b.String()
+	}
+	return strings.Join(text, " ")
+}
+
+// checkLimits sees to it that the master may have the descriptors that it needs for the workers it starts with: a listener
+// for each bind and slot, a control channel and a log for each seat. The Go runtime has raised the soft limit to the hard one.
+func (m *Master) checkLimits() error {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("limit of file descriptors: %w", err)
+	}
+	need := uint64(64 + m.config.Workers*(len(m.config.Binds)+2*2))
+	if limit.Cur < need {
+		return fmt.Errorf("too few file descriptors are allowed: %d workers on %d binds need %d, the limit is %d (raise `ulimit -n`, or LimitNOFILE= of the unit)", m.config.Workers, len(m.config.Binds), need, limit.Cur)
+	}
+	return nil
+}
+
+// openControl takes the control socket, before anything is bound, so that a second start fails early and harmlessly.
+func (m *Master) openControl() error {
+	if err := privateDir(RuntimeDir()); err != nil {
+		return &StartError{plan.ExitConfig, err}
+	}
+	m.control = m.config.Control
+	if m.control == "" {
+		m.control = ControlPath(m.config.Name)
+	}
+	l, lock, err := listenControl(m.control)
+	if err != nil {
+		if errors.Is(err, sockets.ErrTaken) {
+			return err
+		}
+		return &StartError{plan.ExitConfig, err}
+	}
+	server := newControlServer(m.controlHandler())
+	m.cleanups = append(m.cleanups, func() {
+		// Requests that wait for the end (restart --wait, stop) are answered first.
+		waitBriefly(server)
+		l.Close()
+		lock.Release()
+	})
+	m.serveControl = func() { go func() { _ = server.Serve(l) }() }
+	return nil
+}
+
+// bind claims the addresses. Workers of a dead master may still hold one: they leave by themselves, which is waited for.
+func (m *Master) bind(log *slog.Logger) error {
+	dir := filepath.Join(RuntimeDir(), "locks")
+	if err := privateDir(dir); err != nil {
+		return &StartError{plan.ExitConfig, err}
+	}
+	holder := fmt.Sprintf("pid %d, control socket %s", os.Getpid(), m.control)
+	begun, told, patience := time.Now(), false, time.Duration(0)
+	for {
+		set, err := sockets.Open(m.config.Binds, dir, holder)
+		if err == nil {
+			m.sockets, m.binds = set, set.Binds()
+			m.cleanups = append(m.cleanups, set.Unlock, set.Close)
+			return nil
+		}
+		var taken *sockets.TakenError
+		switch {
+		case !errors.Is(err, sockets.ErrTaken):
+			return &StartError{plan.ExitConfig, err}
+		case !errors.As(err, &taken):
+			return fmt.Errorf("%w; stop that one or give another --bind", err)
+		case taken.Orphans():
+			patience = m.config.OrphanGrace + m.config.DrainTimeout + time.Second
+			if !told {
+				told = true
+				log.Warn("workers of a dead master hold the address: waiting for them to leave", "err", err)
+			}
+		case len(taken.Owners) == 0:
+			patience = max(patience, time.Second) // who had it may have let go while the owners were looked for
+		}
+		if time.Since(begun) >= patience {
+			return fmt.Errorf("%w; stop that one or give another --bind", err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+func (m *Master) serveMetrics() error {
+	if m.config.Metrics == "off" {
+		return nil
+	}
+	l, err := net.Listen("tcp", m.config.Metrics)
+	if err != nil {
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return fmt.Errorf("cannot serve metrics: %w (give another --metrics HOST:PORT, port 0 for any, or off)", sockets.Taken(configs.Bind{Scheme: "tcp", Address: m.config.Metrics}))
+		}
+		return &StartError{plan.ExitConfig, fmt.Errorf("cannot serve metrics on %s: %w", m.config.Metrics, err)}
+	}
+	m.metricsAddress = l.Addr().String()
+	server := &http.Server{Handler: metrics.Handler(m, m.memory), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute}
+	go func() { _ = server.Serve(l) }()
+	m.cleanups = append(m.cleanups, func() { _ = server.Close() })
+	return nil
+}
+
+func (m *Master) watchSignals() {
+	signals := make(chan os.Signal, 16)
+	for _, row := range Signals {
+		signal.Notify(signals, row.Signal)
+	}
+	signal.Ignore(syscall.SIGPIPE)
+	go func() {
+		for {
+			select {
+			case s := <-signals:
+				m.machine.emit(signalEvent{s})
+			case <-m.done:
+				return
+			}
+		}
+	}()
+}
+
+// startFailure says what the worker that died last had to say.
+func (m *Master) startFailure() error {
+	text := m.loop.state.StopWhy
+	if t := m.machine.lastTail; t != nil {
+		select {
+		case <-t.ended:
+		case <-time.After(200 * time.Millisecond): // something it started holds its standard error open
+		}
+		if lines := t.Lines(); len(lines) > 0 {
+			return fmt.Errorf("start failed: %s; the last of them wrote:\n    %s", text, strings.TrimRight(strings.Join(lines, "    "), "\n"))
+		}
+	}
+	deaths := m.loop.snapshot.Load().Deaths
+	if n := len(deaths); n > 0 && deaths[n-1].Reason != plan.BootTimeout.String() {
+		text += "; the last of them: " + deaths[n-1].Detail
+	} else if len(m.config.Program) > 0 {
+		text += " (a program says that it is ready through the package worker: does " + m.program + " call worker.Serve?)"
+	}
+	return errors.New("start failed: " + text)
+}

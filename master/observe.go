@@ -1,0 +1,70 @@
+package master
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/prefork/cluster/master/plan"
+	"github.com/prefork/cluster/master/sockets"
+	"github.com/prefork/cluster/metrics"
+)
+
+// pids are the processes whose memory is sampled.
+func (m *Master) pids() []int {
+	snap := m.loop.snapshot.Load()
+	pids := []int{snap.PID}
+	for _, w := range snap.Workers {
+		if w.PID != 0 {
+			pids = append(pids, w.PID)
+		}
+	}
+	return pids
+}
+
+var stateNames = []string{plan.Starting.String(), plan.Ready.String(), plan.Draining.String(), plan.Waiting.String()}
+
+// View is what the metrics are made of.
+func (m *Master) View() metrics.View {
+	snap := m.loop.snapshot.Load()
+	v := metrics.View{
+		Version: m.version, Started: snap.Started, Now: m.clock.Now(), Board: m.board, Slots: snap.Slots, Wanted: snap.Wanted,
+		Threads: snap.Threads, Generation: snap.Generation, Stopping: snap.Stopping, States: stateNames, Left: snap.Left,
+		Rollouts: snap.Ended, LogDropped: m.output.dropped.Load(),
+	}
+	for _, r := range plan.Reasons() {
+		v.Reasons = append(v.Reasons, r.String())
+	}
+	for _, b := range m.binds {
+		v.Binds = append(v.Binds, b.String())
+	}
+	served := map[int]bool{}
+	for _, w := range snap.Workers {
+		serves := w.State == plan.Ready && !w.Stalled
+		if serves && w.Slot < snap.Wanted {
+			served[w.Slot] = true
+		}
+		v.Workers = append(v.Workers, metrics.Worker{Slot: w.Slot, Seat: w.Seat, PID: w.PID, Generation: w.Generation, State: w.State.String(), Serves: w.State == plan.Ready})
+	}
+	v.Ready = len(served)
+	return v
+}
+
+// Queue is the accept queue of a listener.
+func (m *Master) Queue(slot, bind int) (waiting, limit int, ok bool) {
+	fds := m.sockets.Slot(slot)
+	if bind >= len(fds) {
+		return 0, 0, false
+	}
+	waiting, limit, err := sockets.Queue(fds[bind])
+	return waiting, limit, err == nil
+}
+
+// waitBriefly lets a server finish what it answers.
+func waitBriefly(s *http.Server) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if s.Shutdown(ctx) != nil {
+		_ = s.Close()
+	}
+}

@@ -1,0 +1,75 @@
+package master
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/prefork/cluster/ipc"
+	"github.com/prefork/cluster/master/plan"
+)
+
+// restart begins a rolling restart and returns the number of the new generation.
+func (l *loop) restart(now time.Time) (int, error) {
+	if l.state.Stopping {
+		return 0, errors.New("the cluster is stopping")
+	}
+	g := l.state.Newest + 1
+	if err := l.system.newGeneration(g); err != nil {
+		l.log.Error("restart refused: nothing has changed", "err", err)
+		return 0, err
+	}
+	l.generations[g] = true
+	l.state.Restart(g, now)
+	l.log.Info("rolling restart", "generation", g)
+	return g, nil
+}
+
+func (l *loop) scale(r scaleRequest) (int, error) {
+	n := r.to
+	if n == 0 {
+		n = l.state.Wanted + r.by
+	}
+	switch {
+	case l.state.Stopping:
+		return l.state.Wanted, errors.New("the cluster is stopping")
+	case n < 1 || n > l.state.Config.MaxWorkers:
+		return l.state.Wanted, fmt.Errorf("cannot scale to %d workers: 1 to %d are possible (--max-workers at start sets the limit)", n, l.state.Config.MaxWorkers)
+	}
+	if n != l.state.Wanted {
+		l.log.Info("scaling", "from", l.state.Wanted, "to", n)
+		l.state.Scale(n)
+	}
+	return n, nil
+}
+
+// stop drains all workers or, now, kills them.
+func (l *loop) stop(now bool) {
+	switch {
+	case now:
+		l.log.Warn("stopping at once: workers are killed")
+		l.state.Stop(plan.ExitForced, "the cluster was told to stop at once")
+		if l.state.ExitCode == plan.ExitClean {
+			l.state.ExitCode = plan.ExitForced
+		}
+		l.state.Force()
+	case !l.state.Stopping:
+		l.log.Info("stopping: workers drain", "timeout", l.state.Config.DrainTimeout.String())
+		l.state.Stop(plan.ExitClean, "the cluster stops")
+	}
+	// Workers hold duplicates: each listener lives until its worker has taken what waits in it.
+	l.system.closeListeners()
+}
+
+func (l *loop) reopenLogs() error {
+	err := l.system.reopenLogs()
+	if err != nil {
+		l.log.Error("log file cannot be reopened: writing to the old one", "err", err)
+		return err
+	}
+	l.log.Info("logs reopened")
+	for id := range l.state.Workers() {
+		_ = l.system.send(id, ipc.Message{Type: ipc.ReopenLogs})
+	}
+	return nil
+}

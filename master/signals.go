@@ -1,0 +1,39 @@
+package master
+
+import (
+	"runtime"
+	"syscall"
+	"time"
+)
+
+// SignalRow is one line of the table of signals that the master understands.
+type SignalRow struct {
+	Signal syscall.Signal
+	Name   string
+	Effect string
+	do     func(l *loop, now time.Time)
+}
+
+// Signals is the table: the handler and the documents use the same.
+var Signals = []SignalRow{
+	{syscall.SIGTERM, "TERM", "drain all workers and exit 0; a second one kills them (exit 8)", func(l *loop, _ time.Time) { l.stop(l.state.Stopping) }},
+	{syscall.SIGINT, "INT", "the same as TERM", func(l *loop, _ time.Time) { l.stop(l.state.Stopping) }},
+	{syscall.SIGUSR2, "USR2", "rolling restart", func(l *loop, now time.Time) { _, _ = l.restart(now) }},
+	{syscall.SIGUSR1, "USR1", "rolling restart, for hands used to Puma", func(l *loop, now time.Time) { _, _ = l.restart(now) }},
+	{syscall.SIGTTIN, "TTIN", "one worker more", func(l *loop, _ time.Time) { l.scaleBy(1) }},
+	{syscall.SIGTTOU, "TTOU", "one worker less; the highest slot goes", func(l *loop, _ time.Time) { l.scaleBy(-1) }},
+	{syscall.SIGHUP, "HUP", "reopen the log file", func(l *loop, _ time.Time) { _ = l.reopenLogs() }},
+	{syscall.SIGQUIT, "QUIT", "write the master's goroutine stacks to the log and go on", func(l *loop, _ time.Time) { l.log.Warn("goroutine stacks", "stacks", stacks()) }},
+}
+
+func (l *loop) scaleBy(n int) {
+	if _, err := l.scale(scaleRequest{by: n}); err != nil {
+		l.log.Warn("not scaled", "err", err)
+	}
+}
+
+// stacks are those of all goroutines of this process.
+func stacks() string {
+	buf := make([]byte, 1<<20)
+	return string(buf[:runtime.Stack(buf, true)])
+}

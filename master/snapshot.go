@@ -1,0 +1,110 @@
+package master
+
+import (
+	"os"
+	"time"
+
+	"github.com/prefork/cluster/master/plan"
+	"github.com/prefork/cluster/metrics"
+)
+
+// Snapshot is the state as others may see it: immutable, made by the loop after each change. What workers count
+// themselves is not in it; readers take that from the scoreboard.
+type Snapshot struct {
+	Time       time.Time
+	PID        int
+	Started    time.Time
+	Wanted     int // workers
+	Slots      int // that have existed
+	Threads    int
+	Generation int // the wanted one
+	Stopping   bool
+	Ready      bool // every wanted slot is served by its own worker
+	EverReady  bool // once it was so
+	Workers    []WorkerView
+	Deaths     []plan.Death   // the last ones of all slots, by slot
+	DeathSlots []int          // of Deaths
+	Left       [][]int64      // slot × plan.Reasons()
+	Rollouts   []plan.Rollout // the last ones
+	Ended      []metrics.RolloutCount
+	Changed    <-chan struct{}
+}
+
+// rolloutEnd is how a restart ended, and for an aborted one why.
+type rolloutEnd struct {
+	outcome plan.Outcome
+	reason  string
+}
+
+// rolloutEnds are all there can be, for series that must exist from the start.
+func rolloutEnds() []rolloutEnd {
+	ends := []rolloutEnd{{plan.Done, ""}, {plan.Superseded, ""}, {plan.Cancelled, ""}}
+	for _, r := range plan.Reasons() {
+		if r.Failure() || r == plan.Rollback {
+			ends = append(ends, rolloutEnd{plan.Aborted, r.String()})
+		}
+	}
+	return ends
+}
+
+// WorkerView is one seat that is not empty.
+type WorkerView struct {
+	Slot, Seat, PID, Generation int
+	State                       plan.State
+	Settled, Stalled            bool
+	Since, SpawnedAt, ReadyAt   time.Time
+	Until                       time.Time // of a waiting seat
+	Reason                      plan.Reason
+}
+
+// publish replaces the snapshot and wakes whoever waits for a change.
+func (l *loop) publish(now time.Time) {
+	s := l.state
+	changed := make(chan struct{})
+	snap := &Snapshot{
+		Time: now, PID: os.Getpid(), Started: s.Started, Wanted: s.Wanted, Slots: len(s.Slots), Threads: s.Config.Threads,
+		Generation: s.Target, Stopping: s.Stopping, Ready: l.allReady(), EverReady: l.announced, Changed: changed,
+	}
+	for i := range s.Slots {
+		sl := &s.Slots[i]
+		for j := range sl.Seats {
+			k := &sl.Seats[j]
+			if k.State == plan.Empty || k.State == plan.Waiting && !now.Before(k.Until) {
+				continue
+			}
+			snap.Workers = append(snap.Workers, WorkerView{
+				Slot: i, Seat: 2*i + j, PID: k.PID, Generation: k.Generation, State: k.State, Settled: k.Settled, Stalled: k.Stalled,
+				Since: k.Since, SpawnedAt: k.SpawnedAt, ReadyAt: k.ReadyAt, Until: k.Until, Reason: k.Reason,
+			})
+		}
+		for _, d := range sl.Deaths {
+			snap.Deaths, snap.DeathSlots = append(snap.Deaths, d), append(snap.DeathSlots, i)
+		}
+		left := make([]int64, 0, len(plan.Reasons()))
+		for _, r := range plan.Reasons() {
+			left = append(left, sl.Left[r])
+		}
+		snap.Left = append(snap.Left, left)
+	}
+	for _, r := range s.Rollouts {
+		snap.Rollouts = append(snap.Rollouts, *r)
+	}
+	for _, end := range rolloutEnds() {
+		snap.Ended = append(snap.Ended, metrics.RolloutCount{Outcome: string(end.outcome), Reason: end.reason, Count: l.ended[end]})
+	}
+	l.snapshot.Store(snap)
+	if l.changed != nil {
+		close(l.changed)
+	}
+	l.changed = changed
+}
+
+// rollout is the restart that made a generation; nil if it is too long ago.
+func (s *Snapshot) rollout(generation int) *plan.Rollout {
+	for i := range s.Rollouts {
+		if s.Rollouts[i].Generation == generation {
+			return &s.Rollouts[i]
+		}
+	}
+	return nil
+}

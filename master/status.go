@@ -1,0 +1,109 @@
+package master
+
+import (
+	"time"
+
+	"github.com/prefork/cluster/master/plan"
+	"github.com/prefork/cluster/metrics"
+)
+
+// Status is what GET /v1/status answers.
+type Status struct {
+	Name       string         `json:"name"`
+	Version    string         `json:"version"`
+	PID        int            `json:"pid"`
+	Started    time.Time      `json:"started"`
+	State      string         `json:"state"` // starting, ready, degraded, restarting, returning, stopping
+	Workers    int            `json:"workers"`
+	Threads    int            `json:"threads"`
+	Generation int            `json:"generation"`
+	Binds      []string       `json:"binds"`
+	Metrics    string         `json:"metrics,omitempty"`
+	Control    string         `json:"control"`
+	Program    string         `json:"program"`
+	ByPath     bool           `json:"program_by_path,omitempty"` // a script: going back runs whatever the path holds then
+	Memory     metrics.Memory `json:"master_memory"`
+	Restart    *plan.Rollout  `json:"restart,omitempty"` // the last one
+	Slots      []WorkerStatus `json:"workers_status"`
+	Deaths     []DeathStatus  `json:"deaths"`
+}
+
+// WorkerStatus is one worker, or a slot that waits for one.
+type WorkerStatus struct {
+	Slot       int            `json:"slot"`
+	Seat       int            `json:"seat"`
+	Generation int            `json:"generation"`
+	PID        int            `json:"pid"`
+	State      string         `json:"state"`
+	Reason     string         `json:"reason,omitempty"` // why it drains
+	Uptime     float64        `json:"uptime_seconds"`
+	Retry      float64        `json:"retry_seconds,omitempty"` // of a waiting slot
+	Busy       int            `json:"threads_busy"`
+	Threads    int            `json:"threads"`
+	Waiting    int64          `json:"requests_waiting"`
+	Open       int64          `json:"connections_open"`
+	Requests   int64          `json:"requests"` // of the slot since the start, all workers
+	Memory     metrics.Memory `json:"memory"`
+	Stalled    bool           `json:"stalled,omitempty"`
+}
+
+// DeathStatus is a death and its slot.
+type DeathStatus struct {
+	Slot int `json:"slot"`
+	plan.Death
+}
+
+func (m *Master) status() Status {
+	snap := m.loop.snapshot.Load()
+	s := Status{
+		Name: m.config.Name, Version: m.version, PID: snap.PID, Started: snap.Started, State: snap.state(),
+		Workers: snap.Wanted, Threads: snap.Threads, Generation: snap.Generation, Control: m.control,
+		Metrics: m.metricsAddress, Program: m.program, ByPath: m.byPath, Memory: m.memory.Of(snap.PID), Slots: []WorkerStatus{}, Deaths: []DeathStatus{},
+	}
+	for _, b := range m.binds {
+		s.Binds = append(s.Binds, b.String())
+	}
+	if n := len(snap.Rollouts); n > 0 {
+		s.Restart = &snap.Rollouts[n-1]
+	}
+	for _, w := range snap.Workers {
+		s.Slots = append(s.Slots, m.worker(w, snap.Threads))
+	}
+	for i, d := range snap.Deaths {
+		s.Deaths = append(s.Deaths, DeathStatus{Slot: snap.DeathSlots[i], Death: d})
+	}
+	return s
+}
+
+func (m *Master) worker(w WorkerView, threads int) WorkerStatus {
+	row := m.board.Row(w.Seat)
+	s := WorkerStatus{
+		Slot: w.Slot, Seat: w.Seat, Generation: w.Generation, PID: w.PID, State: w.State.String(), Reason: w.Reason.String(),
+		Requests: m.board.Row(2*w.Slot).Total() + m.board.Row(2*w.Slot+1).Total(),
+	}
+	if w.State == plan.Waiting {
+		s.Retry = max(0, time.Until(w.Until).Seconds())
+		return s
+	}
+	s.Uptime = time.Since(w.SpawnedAt).Seconds()
+	s.Busy, s.Threads, s.Waiting, s.Open = m.board.Busy(w.Seat), threads, row.Waiting.Load(), row.Open.Load()
+	s.Memory, s.Stalled = m.memory.Of(w.PID), w.Stalled
+	return s
+}
+
+// state is the cluster in one word.
+func (s *Snapshot) state() string {
+	switch n := len(s.Rollouts); {
+	case s.Stopping:
+		return "stopping"
+	case n > 0 && s.Rollouts[n-1].Outcome == plan.Running:
+		return "restarting"
+	case n > 0 && s.Rollouts[n-1].Outcome == plan.Returning:
+		return "returning"
+	case s.Ready:
+		return "ready"
+	case !s.EverReady:
+		return "starting"
+	}
+	return "degraded"
+}

@@ -1,0 +1,36 @@
+package master
+
+import (
+	"syscall"
+	"time"
+
+	"github.com/prefork/cluster/ipc"
+	"github.com/prefork/cluster/master/plan"
+)
+
+// system is the operating system as the loop needs it: real in machine.go, faked in tests. Its methods are called by the
+// loop alone and never wait for a worker.
+type system interface {
+	// openSlot makes the listeners of a slot.
+	openSlot(slot int) error
+	// newGeneration resolves program, directory and environment anew under a number.
+	newGeneration(number int) error
+	// dropGeneration lets go of the program.
+	dropGeneration(number int)
+	// spawn starts a worker; what it says arrives as events.
+	spawn(id plan.SeatID, generation int) (pid int, err error)
+	// send gives a message to a worker; ipc.ErrFull if it has not read for long.
+	send(id plan.SeatID, m ipc.Message) error
+	// adopt gives a worker the listeners of another slot.
+	adopt(id plan.SeatID, slot int) error
+	// signal reaches the process group of a worker.
+	signal(pid int, s syscall.Signal) error
+	// heartbeatAge is how long ago a worker showed that it lives.
+	heartbeatAge(id plan.SeatID) time.Duration
+	// vacate takes the seat back from a worker that was reaped; it returns how many connections that had open.
+	vacate(id plan.SeatID, cpu time.Duration) (open int64)
+	// closeListeners lets go of all listeners: what workers still hold goes on until they close it too.
+	closeListeners()
+	// reopenLogs opens the log files anew.
+	reopenLogs() error
+}

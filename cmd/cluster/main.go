@@ -1,0 +1,154 @@
+// Command cluster runs an HTTP application as a prefork cluster. One file a verb; see docs/architecture.md.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/prefork/cluster/master/plan"
+)
+
+func main() { os.Exit(run(os.Args)) }
+
+// run is main with an exit code, so that a test binary can be the command.
+func run(args []string) int {
+	if len(args) > 1 && args[1] == workerVerb {
+		return runWorker() // before anything of the command line is built: a worker is to be small
+	}
+	forgetEmpty()
+	err := newApp().Run(withNumbers(args))
+	if err == nil {
+		return plan.ExitClean
+	}
+	var coded *exitError
+	if errors.As(err, &coded) {
+		if coded.err != nil {
+			fmt.Fprintln(os.Stderr, "cluster:", coded.err)
+		}
+		return coded.code
+	}
+	fmt.Fprintln(os.Stderr, "cluster:", err)
+	return plan.ExitUsage
+}
+
+// forgetEmpty makes an empty variable count as not given, so that it hides no other one and no default.
+func forgetEmpty() {
+	for _, v := range os.Environ() {
+		if name, value, _ := strings.Cut(v, "="); value == "" && strings.HasPrefix(name, "CLUSTER_") {
+			os.Unsetenv(name)
+		}
+	}
+}
+
+// withNumbers keeps "scale -1" from being taken for a flag.
+func withNumbers(args []string) []string {
+	if len(args) < 2 || args[1] != "scale" {
+		return args
+	}
+	for i, arg := range args {
+		if _, err := strconv.Atoi(arg); err == nil && arg[0] == '-' && args[i-1] != "--" {
+			return slices.Insert(slices.Clone(args), i, "--")
+		}
+	}
+	return args
+}
+
+// exitError is an error with an exit code. Any other error that reaches run is one of usage.
+type exitError struct {
+	code int
+	err  error // nil: everything has been said
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+func newApp() *cli.App {
+	app := &cli.App{
+		Name:                 "cluster",
+		Usage:                "run an HTTP application as a master and N worker processes with M threads each",
+		Version:              version(),
+		HideVersion:          true, // `cluster version` says it
+		EnableBashCompletion: true,
+		ExitErrHandler:       func(*cli.Context, error) {}, // run decides
+		OnUsageError:         usageError,
+		Commands: []*cli.Command{
+			startCommand(), statusCommand(), restartCommand(), scaleCommand(), stopCommand(),
+			stacksCommand(), reopenLogsCommand(), versionCommand(), completionCommand(),
+		},
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return unknownCommand(c.App, c.Args().First())
+			}
+			return cli.ShowAppHelp(c)
+		},
+	}
+	for _, c := range app.Commands {
+		c.OnUsageError = usageError // else urfave/cli prints the whole help before the error
+		c.HideHelpCommand = true    // else `start -- help` is no program
+	}
+	return app
+}
+
+func unknownCommand(app *cli.App, given string) error {
+	names := make([]string, 0, len(app.Commands))
+	for _, c := range app.Commands {
+		names = append(names, c.Name)
+	}
+	return fmt.Errorf("unknown command %q%s; the commands are %s (see cluster --help)", given, didYouMean(given, "", names), strings.Join(names, ", "))
+}
+
+// usageError puts what package flag says into the words and the spelling of the help.
+func usageError(c *cli.Context, err error, _ bool) error {
+	name := c.App.Name
+	flags := c.App.Flags
+	if c.Command != nil && c.Command.Name != "" && c.Command.Name != name {
+		name += " " + c.Command.Name
+		flags = c.Command.Flags
+	}
+	text := err.Error()
+	if flag, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
+		flag = strings.TrimLeft(flag, "-")
+		var names []string
+		for _, f := range flags {
+			names = append(names, f.Names()...)
+		}
+		text = fmt.Sprintf("unknown flag %s%s", spelled(flag), didYouMean(flag, "--", names))
+	} else if flag, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {
+		text = spelled(strings.TrimLeft(flag, "-")) + " needs a value"
+	} else if value, rest, ok := strings.Cut(text, " for "); ok && strings.HasPrefix(value, "invalid ") {
+		_, value, _ = strings.Cut(value, "value ")
+		flag, why, _ := strings.Cut(strings.TrimPrefix(rest, "flag "), ": ")
+		if why == "parse error" {
+			why = "give true or false"
+		}
+		text = fmt.Sprintf("%s %s: %s", spelled(strings.TrimLeft(flag, "-")), value, why)
+	}
+	return &exitError{plan.ExitUsage, fmt.Errorf("%s (see %s --help)", text, name)}
+}
+
+func spelled(flag string) string {
+	if len(flag) == 1 {
+		return "-" + flag
+	}
+	return "--" + flag
+}
+
+// noArguments refuses what a command would silently ignore.
+func noArguments(c *cli.Context) error {
+	if c.Args().Present() {
+		return &exitError{plan.ExitUsage, fmt.Errorf("cluster %s takes no argument %q (see cluster %s --help)", c.Command.Name, c.Args().First(), c.Command.Name)}
+	}
+	return nil
+}

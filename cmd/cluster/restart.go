@@ -1,0 +1,102 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/prefork/cluster/master"
+	"github.com/prefork/cluster/master/plan"
+)
+
+func restartCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "restart",
+		Usage: "replace every worker by one of a new generation, losing no request",
+		Description: "New before old, one slot at a time (start --surge N: more): the new worker must be ready and stay so for --settle before the\n" +
+			"old one drains. If one fails, every slot returns to the old generation. With --wait the command reports progress and\n" +
+			"exits 0 when every slot has a settled new worker, 6 if the restart was aborted and the cluster has returned.\n" +
+			"--wait=drained returns when the old workers have left as well.",
+		Flags: append(controlFlags(),
+			&cli.GenericFlag{Name: "wait", Value: &waitValue{}, Usage: "wait for the outcome; --wait=drained: and for the old workers to leave"}),
+		Before: noArguments,
+		Action: restart,
+	}
+}
+
+// waitValue is a flag that may stand alone (--wait) or have a value (--wait=drained).
+type waitValue struct{ value string }
+
+func (w *waitValue) String() string   { return w.value }
+func (w *waitValue) IsBoolFlag() bool { return true }
+func (w *waitValue) Set(s string) error {
+	switch s {
+	case "true", "ready":
+		w.value = "ready"
+	case "drained":
+		w.value = s
+	default:
+		return errors.New("give --wait or --wait=drained")
+	}
+	return nil
+}
+
+func restart(c *cli.Context) error {
+	wait := c.Generic("wait").(*waitValue).value
+	answer, err := newClient(c).call(c.Context, http.MethodPost, "/v1/restart", master.RestartRequest{Wait: wait})
+	if err != nil {
+		var refused *refusal
+		if errors.As(err, &refused) {
+			return &exitError{plan.ExitAborted, fmt.Errorf("restart refused, nothing has changed: %w", refused)}
+		}
+		return err
+	}
+	defer answer.Close()
+	lines := json.NewDecoder(answer)
+	var p master.RestartProgress
+	for {
+		shown := p
+		if err := lines.Decode(&p); err != nil {
+			return &exitError{plan.ExitFailure, errors.New("the cluster stopped before the restart was over")}
+		}
+		if line := describe(p); line != describe(shown) || p.Final {
+			fmt.Fprintln(c.App.Writer, line)
+		}
+		if p.Final {
+			return verdict(p)
+		}
+		p = master.RestartProgress{Rollout: p.Rollout, Workers: p.Workers}
+	}
+}
+
+func describe(p master.RestartProgress) string {
+	switch p.Outcome {
+	case plan.Running:
+		return fmt.Sprintf("generation %d: %d of %d workers replaced", p.Generation, p.Replaced, p.Workers)
+	case plan.Returning:
+		return fmt.Sprintf("generation %d failed (%s): returning to generation %d", p.Generation, p.Reason, p.From)
+	case plan.Done:
+		text := fmt.Sprintf("generation %d: all %d workers replaced in %v", p.Generation, p.Workers, p.Ended.Sub(p.Started).Round(100*time.Millisecond))
+		if p.Drained {
+			text += ", the old ones have left"
+		}
+		return text
+	case plan.Aborted:
+		return fmt.Sprintf("restart aborted: every slot is ready on generation %d", p.From)
+	}
+	return fmt.Sprintf("generation %d: %s", p.Generation, p.Outcome)
+}
+
+func verdict(p master.RestartProgress) error {
+	switch p.Outcome {
+	case plan.Aborted:
+		return &exitError{plan.ExitAborted, fmt.Errorf("restart aborted (%s): %s", p.Reason, p.Detail)}
+	case plan.Cancelled:
+		return &exitError{plan.ExitAborted, errors.New("restart cancelled: the cluster stops")}
+	}
+	return nil
+}

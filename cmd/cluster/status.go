@@ -1,0 +1,148 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/prefork/cluster/master"
+	"github.com/prefork/cluster/master/plan"
+)
+
+func statusCommand() *cli.Command {
+	return &cli.Command{
+		Name: "status", Usage: "show the workers: state, threads, requests, memory, last deaths",
+		Flags:  append(controlFlags(), &cli.BoolFlag{Name: "json", Usage: "everything, as JSON"}),
+		Before: noArguments,
+		Action: status,
+	}
+}
+
+func status(c *cli.Context) error {
+	var s master.Status
+	if err := newClient(c).get(c.Context, http.MethodGet, "/v1/status", nil, &s); err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		e := json.NewEncoder(c.App.Writer)
+		e.SetIndent("", "  ")
+		return e.Encode(s)
+	}
+	show(c.App.Writer, s, colours(c.App.Writer))
+	return nil
+}
+
+// colours reports whether w is a terminal whose user has not set NO_COLOR (no-color.org).
+func colours(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
+		return false
+	}
+	_, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+	return err == nil
+}
+
+const (
+	green  = "\x1b[32m"
+	yellow = "\x1b[33m"
+	red    = "\x1b[31m"
+	plain  = "\x1b[0m"
+)
+
+// show writes the status for a person. Colour is added to whole lines after they were aligned, so that it does not
+// count as width.
+func show(w io.Writer, s master.Status, colour bool) {
+	paint := func(code, line string) string {
+		if !colour || code == "" {
+			return line
+		}
+		return code + line + plain
+	}
+	fmt.Fprintf(w, "cluster %q is %s: %d workers × %d threads, generation %d, up %s, master pid %d (%s)\n",
+		s.Name, s.State, s.Workers, s.Threads, s.Generation, span(time.Since(s.Started).Seconds()), s.PID, size(s.Memory.PSS))
+	program := s.Program
+	if s.ByPath {
+		program += " (a script, run by its path)"
+	}
+	fmt.Fprintf(w, "serving %s on %s", program, strings.Join(s.Binds, " "))
+	if s.Metrics != "" {
+		fmt.Fprintf(w, ", metrics on http://%s/metrics", s.Metrics)
+	}
+	fmt.Fprint(w, "\n\n")
+
+	var table strings.Builder
+	t := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "SLOT\tSEAT\tGEN\tPID\tSTATE\tUPTIME\tBUSY\tWAITING\tCONNS\tREQUESTS\tPSS\tANON")
+	codes := []string{""}
+	for _, k := range s.Slots {
+		state, code := k.State, green
+		switch {
+		case k.Stalled:
+			state, code = "stalled", red
+		case k.State == plan.Waiting.String():
+			state, code = fmt.Sprintf("waiting %.1fs", k.Retry), red
+		case k.State != plan.Ready.String():
+			code = yellow
+			if k.Reason != "" {
+				state += " (" + k.Reason + ")"
+			}
+		}
+		codes = append(codes, code)
+		if k.PID == 0 {
+			fmt.Fprintf(t, "%d\t%d\t-\t-\t%s\t-\t-\t-\t-\t%d\t-\t-\n", k.Slot, k.Seat, state, k.Requests)
+			continue
+		}
+		fmt.Fprintf(t, "%d\t%d\t%d\t%d\t%s\t%s\t%d/%d\t%d\t%d\t%d\t%s\t%s\n", k.Slot, k.Seat, k.Generation, k.PID, state,
+			span(k.Uptime), k.Busy, k.Threads, k.Waiting, k.Open, k.Requests, size(k.Memory.PSS), size(k.Memory.Anonymous))
+	}
+	t.Flush()
+	for i, line := range strings.Split(strings.TrimRight(table.String(), "\n"), "\n") {
+		fmt.Fprintln(w, paint(codes[i], strings.TrimRight(line, " ")))
+	}
+	if r := s.Restart; r != nil {
+		fmt.Fprintf(w, "\nlast restart: to generation %d, %s", r.Generation, r.Outcome)
+		if r.Reason != "" {
+			fmt.Fprintf(w, " (%s): %s", r.Reason, r.Detail)
+		}
+		fmt.Fprintln(w)
+	}
+	if len(s.Deaths) > 0 {
+		fmt.Fprintln(w, "\nlast deaths:")
+	}
+	for _, d := range s.Deaths {
+		fmt.Fprintln(w, paint(red, fmt.Sprintf("  slot %d, pid %d, generation %d, %s ago after %s: %s: %s (%d connections open)",
+			d.Slot, d.PID, d.Generation, span(time.Since(d.Time).Seconds()), span(d.Uptime), d.Reason, d.Detail, d.Open)))
+	}
+}
+
+// span is a duration with two units at most.
+func span(seconds float64) string {
+	switch s := int(seconds); {
+	case seconds < 0:
+		return "0s"
+	case s < 10:
+		return strconv.FormatFloat(seconds, 'f', 1, 64) + "s"
+	case s < 60:
+		return fmt.Sprintf("%ds", s)
+	case s < 3600:
+		return fmt.Sprintf("%dm%02ds", s/60, s%60)
+	case s < 86400:
+		return fmt.Sprintf("%dh%02dm", s/3600, s/60%60)
+	default:
+		return fmt.Sprintf("%dd%02dh", s/86400, s/3600%24)
+	}
+}
+
+// size is a number of bytes in MB, as memory is quoted everywhere in this project.
+func size(bytes int64) string {
+	return strconv.FormatFloat(float64(bytes)/(1<<20), 'f', 1, 64) + "MB"
+}

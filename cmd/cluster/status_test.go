@@ -1,0 +1,84 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prefork/cluster/master"
+	"github.com/prefork/cluster/master/plan"
+	"github.com/prefork/cluster/metrics"
+)
+
+func TestShow(t *testing.T) {
+	ago := func(d time.Duration) time.Time { return time.Now().Add(-d) }
+	memory := metrics.Memory{PSS: 5 << 20, Anonymous: 3 << 19}
+	s := master.Status{
+		Name: "blog", State: "degraded", PID: 100, Started: ago(26 * time.Hour), Workers: 4, Threads: 3, Generation: 2, Memory: memory,
+		Program: "/srv/app", ByPath: true, Binds: []string{"tcp://127.0.0.1:80", "tcp://[::1]:80"}, Metrics: "127.0.0.1:9394",
+		Restart: &plan.Rollout{Generation: 2, Outcome: plan.Aborted, Reason: "boot_exit", Detail: "exit code 3"},
+		Slots: []master.WorkerStatus{
+			{Slot: 0, Seat: 1, Generation: 2, PID: 101, State: "ready", Uptime: 75, Busy: 2, Threads: 3, Waiting: 7, Open: 64, Requests: 123456, Memory: memory},
+			{Slot: 1, Seat: 2, Generation: 1, PID: 102, State: "draining", Reason: "restart", Uptime: 9.44, Threads: 3},
+			{Slot: 2, Seat: 4, State: "waiting", Reason: "", Retry: 1.26, Requests: 5},
+			{Slot: 3, Seat: 6, Generation: 2, PID: 103, State: "ready", Stalled: true, Uptime: 3700, Threads: 3},
+		},
+		Deaths: []master.DeathStatus{{Slot: 2, Death: plan.Death{
+			Time: ago(90 * time.Second), PID: 99, Generation: 2, Reason: "signal", Detail: "killed by SIGKILL", Open: 8, Uptime: 0.2,
+		}}},
+	}
+	const want = `cluster "blog" is degraded: 4 workers × 3 threads, generation 2, up 1d02h, master pid 100 (5.0MB)
+serving /srv/app (a script, run by its path) on tcp://127.0.0.1:80 tcp://[::1]:80, metrics on http://127.0.0.1:9394/metrics
+
+SLOT  SEAT  GEN  PID  STATE               UPTIME  BUSY  WAITING  CONNS  REQUESTS  PSS    ANON
+0     1     2    101  ready               1m15s   2/3   7        64     123456    5.0MB  1.5MB
+1     2     1    102  draining (restart)  9.4s    0/3   0        0      0         0.0MB  0.0MB
+2     4     -    -    waiting 1.3s        -       -     -        -      5         -      -
+3     6     2    103  stalled             1h01m   0/3   0        0      0         0.0MB  0.0MB
+
+last restart: to generation 2, aborted (boot_exit): exit code 3
+
+last deaths:
+  slot 2, pid 99, generation 2, 1m30s ago after 0.2s: signal: killed by SIGKILL (8 connections open)
+`
+	var text strings.Builder
+	show(&text, s, false)
+	if text.String() != want {
+		t.Errorf("got:\n%s\nwant:\n%s", &text, want)
+	}
+
+	// Colour changes no column.
+	var painted strings.Builder
+	show(&painted, s, true)
+	for line, code := range map[string]string{"0     1": green, "1     2": yellow, "2     4": red, "3     6": red, "  slot 2": red} {
+		if !strings.Contains(painted.String(), "\n"+code+line) {
+			t.Errorf("the line %q is not %q:\n%q", line, code, &painted)
+		}
+	}
+	if got := strings.NewReplacer(green, "", yellow, "", red, "", plain, "").Replace(painted.String()); got != want {
+		t.Errorf("without its colours it is:\n%s", got)
+	}
+}
+
+func TestSpan(t *testing.T) {
+	for _, test := range []struct {
+		seconds float64
+		want    string
+	}{
+		{-1, "0s"},
+		{0, "0.0s"},
+		{9.94, "9.9s"},
+		{10, "10s"},
+		{59.9, "59s"},
+		{60, "1m00s"},
+		{3599, "59m59s"},
+		{3600, "1h00m"},
+		{86399, "23h59m"},
+		{86400, "1d00h"},
+		{10 * 86400, "10d00h"},
+	} {
+		if got := span(test.seconds); got != test.want {
+			t.Errorf("span(%v) = %s, want %s", test.seconds, got, test.want)
+		}
+	}
+}

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/prefork/cluster/master"
+	"github.com/prefork/cluster/master/plan"
+	"github.com/prefork/cluster/master/sockets"
+)
+
+func stopCommand() *cli.Command {
+	return &cli.Command{
+		Name: "stop", Usage: "drain all workers and end the cluster; returns when it has ended",
+		Flags:  append(controlFlags(), &cli.BoolFlag{Name: "now", Usage: "kill the workers instead"}),
+		Before: noArguments,
+		Action: stop,
+	}
+}
+
+func stop(c *cli.Context) error {
+	client := newClient(c)
+	if err := client.get(c.Context, http.MethodPost, "/v1/stop", master.StopRequest{Now: c.Bool("now")}, nil); err != nil {
+		return err
+	}
+	if err := client.awaitEnd(c.Context); err != nil {
+		return &exitError{plan.ExitFailure, err}
+	}
+	fmt.Fprintln(c.App.Writer, "stopped")
+	return nil
+}
+
+// awaitEnd returns when the lock of the control socket is free: it is the last thing that a master lets go of, so the
+// same cluster can be started again then.
+func (c *client) awaitEnd(ctx context.Context) error {
+	for {
+		if held, err := sockets.Locked(master.ControlLock(c.path)); err != nil || !held {
+			return err
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

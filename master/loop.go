@@ -27,6 +27,7 @@ type loop struct {
 	generations map[int]bool  // open
 	announced   bool
 	lastRollout plan.Rollout
+	told        int // the generation whose failure was logged last
 	counted     map[int]plan.Outcome // by generation: what is in ended
 	ended       map[rolloutEnd]int64
 	dumps       map[uint64]*dumping
@@ -304,10 +305,14 @@ func (l *loop) report() {
 	}
 	l.lastRollout = *ro
 	switch ro.Outcome {
-	case plan.Returning:
-		l.log.Error("restart failed: going back", "generation", ro.From, "reason", ro.Reason, "err", ro.Detail)
-	case plan.Aborted:
-		l.log.Warn("every slot is back on the generation before", "generation", ro.From)
+	case plan.Returning, plan.Aborted:
+		if l.told != ro.Generation { // it may be back already: the first newcomer is replaced by nobody
+			l.told = ro.Generation
+			l.log.Error("restart failed: going back", "generation", ro.From, "reason", ro.Reason, "err", ro.Detail)
+		}
+		if ro.Outcome == plan.Aborted {
+			l.log.Warn("every slot is back on the generation before", "generation", ro.From)
+		}
 	case plan.Done:
 		l.log.Info("restart done", "generation", ro.Generation, "took", ro.Ended.Sub(ro.Started).Round(time.Millisecond).String())
 	}

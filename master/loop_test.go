@@ -339,6 +339,9 @@ func TestLoopReturnsFromABadGeneration(t *testing.T) {
 				if ro.Outcome != plan.Aborted || ro.Reason == "" || ro.Detail == "" {
 					t.Errorf("rollout %+v", ro)
 				}
+				if n := strings.Count(w.log.String(), "restart failed: going back"); n != 1 {
+					t.Errorf("the log says %d times why the restart failed", n)
+				}
 				for _, end := range w.snapshot().Ended {
 					if want := end.Outcome == string(plan.Aborted) && end.Reason == ro.Reason; (end.Count != 0) != want {
 						t.Errorf("counted %+v", end)

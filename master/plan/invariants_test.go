@@ -19,7 +19,9 @@ type watch struct {
 	every   int // so many looks one compares the whole state, which is slow
 }
 
-func newWatch() watch { return watch{dropped: map[int]bool{}, settled: map[int]bool{}, spawns: map[uint64]bool{}, every: 2} }
+func newWatch() watch {
+	return watch{dropped: map[int]bool{}, settled: map[int]bool{}, spawns: map[uint64]bool{}, every: 2}
+}
 
 func (w *watch) thorough() bool {
 	w.looks++
@@ -234,8 +236,12 @@ func (w *world) checkSeatIsFree(id SeatID) {
 
 // checkFixpoint checks what holds once the loop has nothing to do for now.
 func (w *world) checkFixpoint() {
+	inUse := map[int]bool{w.s.Good: true, w.s.Target: true}
+	for _, k := range w.s.Workers() {
+		inUse[k.Generation] = true
+	}
 	for g := 1; g <= w.s.Newest; g++ {
-		w.dropped[g] = g != w.s.Good && g != w.s.Target || w.dropped[g]
+		w.dropped[g] = w.dropped[g] || !inUse[g]
 	}
 	alive := 0
 	for i := range w.s.Slots {

@@ -196,7 +196,7 @@ func (s *Cluster) replacing(sl *Slot) bool {
 }
 
 // fill spawns a worker into a slot that has none, or beside one of another generation. It returns 1 if a replacement was
-// begun.
+// begun, or an empty slot is where the wanted generation is tried first.
 func (st *stepper) fill(i int, sl *Slot, room int) int {
 	if !sl.Opened {
 		st.do(OpenSlot{Slot: i})

@@ -27,7 +27,7 @@ type loop struct {
 	generations map[int]bool  // open
 	announced   bool
 	lastRollout plan.Rollout
-	told        int // the generation whose failure was logged last
+	told        int                  // the generation whose failure was logged last
 	counted     map[int]plan.Outcome // by generation: what is in ended
 	ended       map[rolloutEnd]int64
 	dumps       map[uint64]*dumping

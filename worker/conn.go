@@ -27,6 +27,10 @@ const lazyAfter = 2 * time.Second
 // headBuffer is the room that net/http offers a read between two requests if it has no byte of the next one yet.
 const headBuffer = 4 << 10
 
+// aborted is the stored deadline of an engine that wants its read back at once. net/http ends its watch for the client's
+// disappearance so, once a request.
+const aborted = 1
+
 var longAgo = time.Unix(1, 0)
 
 // conn is the wrapper below the engine. It counts, it knows when a request became readable and when an answer begins, and
@@ -103,7 +107,7 @@ func (c *conn) Read(p []byte) (int, error) {
 		if n > 0 {
 			c.heard()
 		}
-		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
+		if err == nil || c.readDeadline.Load() == aborted || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
 		}
 		if n, err, again := c.expired(p, err); !again {
@@ -182,7 +186,7 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 	}
 	d := c.m.clock.At(t)
 	if d <= 0 { // before the machine was started, or so far ahead that the sum is too large
-		d = 1
+		d = aborted
 		if t.After(c.m.clock.Time(d)) {
 			d = math.MaxInt64
 		}

@@ -67,6 +67,17 @@ func roleHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/self", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, "%d %+v", os.Getpid(), Self()) })
 	mux.HandleFunc("/print", func(w http.ResponseWriter, _ *http.Request) { _, err := fmt.Println("printed"); fmt.Fprint(w, err) })
+	mux.HandleFunc("/read", func(w http.ResponseWriter, r *http.Request) {
+		nc, in, err := http.NewResponseController(w).Hijack() // as a protocol of its own does
+		if err != nil {
+			return
+		}
+		defer nc.Close()
+		fmt.Fprint(nc, "reading\n")
+		text := make([]byte, 5)
+		_, _ = io.ReadFull(in, text)
+		fmt.Fprintf(nc, "%s\n", text)
+	})
 	mux.HandleFunc("/hang", func(http.ResponseWriter, *http.Request) { select {} })
 	mux.HandleFunc("/", hello)
 	return mux

@@ -32,6 +32,9 @@ type source struct {
 // faster, and then nothing more comes.
 const finalWait = 50 * time.Millisecond
 
+// acceptWait is the same for each Accept after the gate: beyond it, waiting is the gate's business.
+const acceptWait = time.Millisecond
+
 // listen turns an inherited descriptor into a listener and takes it over.
 func listen(fd *ipc.FD) (net.Listener, error) {
 	defer fd.Close()
@@ -97,11 +100,12 @@ func (s *source) Accept() (net.Conn, error) {
 		if err == nil {
 			return c, nil
 		}
-		if errors.Is(err, os.ErrDeadlineExceeded) && s.final.Load() {
-			s.setDeadline(time.Now().Add(finalWait))
-			continue
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil, err
 		}
-		return nil, err
+		if s.final.Load() {
+			s.setDeadline(time.Now().Add(finalWait))
+		}
 	}
 }
 
@@ -119,7 +123,10 @@ func (s *source) take() (*conn, error) {
 	}
 	s.m.row.Accepting.Add(1)
 	defer s.m.row.Accepting.Add(-1)
-	nc, err := s.Listener.Accept() // waits only if another worker was faster
+	if s.gate != nil { // another worker may have been faster
+		setDeadline(s.Listener, time.Now().Add(acceptWait))
+	}
+	nc, err := s.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +169,11 @@ func (s *source) setDeadline(t time.Time) {
 	if s.gate != nil {
 		_ = s.gate.SetReadDeadline(t)
 	}
-	if l, ok := s.Listener.(interface{ SetDeadline(time.Time) error }); ok {
+	setDeadline(s.Listener, t)
+}
+
+func setDeadline(l net.Listener, t time.Time) {
+	if l, ok := l.(interface{ SetDeadline(time.Time) error }); ok {
 		_ = l.SetDeadline(t)
 	}
 }

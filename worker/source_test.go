@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/prefork/cluster/internal/traffic"
 	"github.com/prefork/cluster/ipc"
 )
 
@@ -165,20 +164,19 @@ func TestBrokenSourceEndsTheWorker(t *testing.T) {
 	w.wantResult(t, "worker: bind 1 of slot 0 is no longer served: the interface burned down")
 }
 
-// What is between the kernel's queue and the open connections is counted, and nothing else: a worker that waits takes none.
+// What is between the kernel's queue and the open connections is counted, and nothing else: a worker that found others
+// faster takes none.
 func TestAcceptingIsCounted(t *testing.T) {
-	kept := listenLocal(t)
-	var workers []*testWorker
-	for range 3 {
-		workers = append(workers, startWorker(t, http.HandlerFunc(hello), func(s *setup) {
-			s.listeners = []net.Listener{duplicate(t, kept)}
-		}))
+	lure := listenLocal(t).(*net.TCPListener)
+	queueRequests(t, lure, 1)
+	l := &luredListener{TCPListener: listenLocal(t).(*net.TCPListener), lure: lure}
+	w := startWorker(t, http.HandlerFunc(hello), func(s *setup) { s.listeners = []net.Listener{l} })
+	eventually(t, "a connection to be taken", func() bool { return w.row.Accepting.Load() == 1 })
+	nc, err := lure.Accept()
+	if err != nil {
+		t.Fatal(err)
 	}
-	report := traffic.Clients{Addr: kept.Addr().String(), Connections: 8, Requests: 300}.Run(t.Context())
-	if report.Losses() != 0 {
-		t.Error(report)
-	}
-	for _, w := range workers {
-		eventually(t, "nothing to be taken any more", func() bool { return w.row.Accepting.Load() == 0 })
-	}
+	nc.Close()
+	eventually(t, "none to be taken", func() bool { return w.row.Accepting.Load() == 0 })
+	want(t, "accepted", w.row.Accepted.Load(), 0)
 }

@@ -130,7 +130,9 @@ func TestServeOnlyOnce(t *testing.T) {
 		t.Error("it does not say what may be called once")
 	}
 	m.awaitLine("third: " + refusal)
-	want(t, "body", dial(t, addr).get("/").body, "hello")
+	c := dial(t, addr)
+	want(t, "body", c.get("/").body, "hello")
+	c.Close()
 	m.signal(syscall.SIGTERM)
 	m.wantExitCode(0)
 }

@@ -189,6 +189,7 @@ func (m *member) only(t *testing.T) *conn {
 }
 
 func TestFilesAreSentByTheKernel(t *testing.T) {
+	t.Parallel()
 	data := pattern(3<<20 + 12345)
 	name := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(name, data, 0o600); err != nil {
@@ -218,6 +219,7 @@ func TestFilesAreSentByTheKernel(t *testing.T) {
 
 // Answers longer than one write timeout covers go out in pieces, and arrive whole.
 func TestLargeAnswersArriveWhole(t *testing.T) {
+	t.Parallel()
 	data := pattern(5<<20 + 777)
 	w, l := startSpying(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
@@ -248,6 +250,7 @@ func TestLargeAnswersArriveWhole(t *testing.T) {
 
 // After a refusal net/http closes its half, so that the client can still read why.
 func TestHalfCloseIsForwarded(t *testing.T) {
+	t.Parallel()
 	w, l := startSpying(t, http.HandlerFunc(hello), func(s *setup) { s.server.MaxHeaderBytes = 1 })
 	c := dial(t, w.addr)
 	c.send("GET / HTTP/1.1\r\nHost: test\r\nX: " + string(bytes.Repeat([]byte("x"), 8000)) + "\r\n\r\n")

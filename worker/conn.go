@@ -45,6 +45,7 @@ type conn struct {
 	phase     atomic.Int32
 	answering atomic.Bool  // the next bytes written begin an answer
 	readable  atomic.Int64 // when the last bytes of the coming head arrived; 0: none has arrived
+	headSince atomic.Int64 // when the first ones did
 	idleSince atomic.Int64 // coarse; 0 while the engine serves a request. If veiled: of the last bytes, too
 	reused    atomic.Bool  // a request has been served
 	awaited   atomic.Bool  // the engine has set the deadline for the first bytes of the next one
@@ -98,9 +99,9 @@ func (c *conn) Close() error {
 
 // Read reads, notes when a head became readable, and translates its own kicks back into what the engine may see.
 func (c *conn) Read(p []byte) (int, error) {
-	if c.phase.Load() == phaseIdle && c.reused.Load() && len(p) < headBuffer {
+	if len(p) < headBuffer && c.phase.Load() == phaseIdle && c.reused.Load() {
 		// net/http has up to three bytes of the next request: of a pipelined one, or the one that it reads to see a client leave.
-		c.readable.CompareAndSwap(0, c.m.clock.Now())
+		c.begun()
 	}
 	for {
 		n, err := c.Conn.Read(p)
@@ -116,10 +117,23 @@ func (c *conn) Read(p []byte) (int, error) {
 	}
 }
 
+// begun notes that a head is arriving of which no byte was seen here.
+func (c *conn) begun() {
+	if c.readable.Load() == 0 {
+		now := c.m.clock.Now()
+		c.headSince.Store(now)
+		c.readable.Store(now)
+	}
+}
+
 func (c *conn) heard() {
 	switch c.phase.Load() {
 	case phaseIdle:
-		c.readable.Store(c.m.clock.Now())
+		now := c.m.clock.Now()
+		if c.readable.Load() == 0 {
+			c.headSince.Store(now)
+		}
+		c.readable.Store(now)
 	case phaseVeiled:
 		if since := c.idleSince.Load(); since != 0 {
 			c.idleSince.CompareAndSwap(since, c.m.coarse.Load()) // else a request has begun meanwhile
@@ -127,13 +141,16 @@ func (c *conn) heard() {
 	}
 }
 
-// expired decides what a read that hit the real deadline means: the engine's own deadline, the end of drain-idle, or
-// nothing (the deadline was moved in the same moment): then the read is done again.
+// expired decides what a read that hit the real deadline means: the engine's own deadline, a head that does not end, a
+// silence that was too long (then it looks once more for bytes that came in this moment), or nothing, because the deadline
+// was moved meanwhile: then the read is done again.
 func (c *conn) expired(p []byte, timeout error) (n int, err error, again bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	d := c.readDeadline.Load()
-	if c.phase.Load() == phaseForeign || d != 0 && c.m.clock.Now() >= d {
+	now := c.m.clock.Now()
+	late := c.overdue(now)
+	if c.phase.Load() == phaseForeign || d != 0 && now >= d || late && c.readable.Load() != 0 {
 		return 0, timeout, false
 	}
 	// What the engine asks for is real from here on: it may be nearer than the next look.
@@ -145,7 +162,7 @@ func (c *conn) expired(p []byte, timeout error) (n int, err error, again bool) {
 	if err := c.Conn.SetReadDeadline(wanted); err != nil {
 		return 0, err, false
 	}
-	if !c.overstays(c.m.clock.Now()) {
+	if !late && !c.overstays(now) {
 		return 0, nil, true
 	}
 	if n := c.lastLook(p); n > 0 {
@@ -178,7 +195,7 @@ func (c *conn) lastLook(p []byte) int {
 func (c *conn) SetReadDeadline(t time.Time) error {
 	if c.phase.Load() == phaseIdle && c.reused.Load() && c.awaited.Swap(true) {
 		// net/http has the four bytes after which it gives the head its own deadline: they may have been pipelined.
-		c.readable.CompareAndSwap(0, c.m.clock.Now())
+		c.begun()
 	}
 	if t.IsZero() {
 		c.readDeadline.Store(0)
@@ -268,9 +285,24 @@ func (c *conn) look(now int64) {
 		c.kick()
 		return
 	}
-	if c.overstays(now) {
+	if c.overdue(now) || c.overstays(now) {
 		c.kick()
 	}
+}
+
+// overdue is true when the client takes too long: over the head of a request whose first byte is there, over the first
+// request of all, or over saying anything between two. Where the engine's owner has limits of his own, those count.
+func (c *conn) overdue(now int64) bool {
+	since, limit := c.idleSince.Load(), c.m.idleLimit
+	switch phase := c.phase.Load(); {
+	case phase == phaseIdle && c.readable.Load() != 0:
+		since, limit = c.headSince.Load(), c.m.headLimit
+	case phase == phaseIdle && !c.reused.Load():
+		limit = c.m.headLimit
+	case phase != phaseIdle && phase != phaseVeiled:
+		return false
+	}
+	return limit > 0 && since != 0 && now-since > int64(limit+pulseInterval) // since may be a pulse old
 }
 
 // lookAtWrite ends a write that makes no progress. A client that takes little at a time is alive, and one that has taken

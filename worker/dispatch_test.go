@@ -19,6 +19,7 @@ func (w *testWorker) eventuallyWaiting(t *testing.T, n int64) {
 
 // Under load never more handlers run than there are threads, and every request is answered.
 func TestNeverMoreHandlersThanThreads(t *testing.T) {
+	t.Parallel()
 	var running, most atomic.Int64
 	w := startWorker(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n := running.Add(1)

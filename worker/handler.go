@@ -31,17 +31,17 @@ func newEngine(m *member, srv *http.Server) *engine {
 		e.handler = http.DefaultServeMux
 	}
 	srv.Handler = e
-	if srv.ReadHeaderTimeout == 0 && srv.ReadTimeout == 0 {
-		srv.ReadHeaderTimeout = m.config.HeadTimeout
-	}
-	if srv.IdleTimeout == 0 {
-		srv.IdleTimeout = m.config.IdleTimeout
-	}
 	if srv.ErrorLog == nil {
 		srv.ErrorLog = newErrorLog(m.log)
 	}
 	t := srv.TLSConfig
 	e.tls = t != nil && (len(t.Certificates) > 0 || t.GetCertificate != nil || t.GetConfigForClient != nil)
+	if srv.ReadHeaderTimeout == 0 && srv.ReadTimeout == 0 {
+		m.headLimit, srv.ReadHeaderTimeout = e.limit(m.config.HeadTimeout)
+	}
+	if srv.IdleTimeout == 0 {
+		m.idleLimit, srv.IdleTimeout = e.limit(m.config.IdleTimeout)
+	}
 
 	connContext, connState := srv.ConnContext, srv.ConnState
 	srv.ConnContext = func(ctx context.Context, nc net.Conn) context.Context {
@@ -63,6 +63,15 @@ func newEngine(m *member, srv *http.Server) *engine {
 		}
 	}
 	return e
+}
+
+// limit decides who watches a timeout. The wrapper does it without reading a clock for each request, but it must see where
+// a request begins; under TLS only the engine does.
+func (e *engine) limit(d time.Duration) (wrapper, engine time.Duration) {
+	if e.tls {
+		return 0, d
+	}
+	return d, -1
 }
 
 func (e *engine) serve(_ int, l net.Listener) error {

@@ -63,6 +63,7 @@ func wantAllAnsweredInTheEnd(t *testing.T, clients []*client) {
 	t.Helper()
 	for _, c := range clients {
 		want(t, "body", c.answer("GET").body, "hello")
+		c.Close()
 	}
 }
 
@@ -97,7 +98,9 @@ func TestWorkerAdoptsAndReleases(t *testing.T) {
 	defer file.Close()
 	m.must(m.control.Send(ipc.Message{Type: ipc.Adopt, Slot: 2}, int(file.Fd())))
 	m.wantMessage(ipc.Message{Type: ipc.Error}, "adopt: the inherited descriptor is no listener")
-	want(t, "body", dial(t, m.addr).get("/").body, "hello")
+	c := dial(t, m.addr)
+	want(t, "body", c.get("/").body, "hello")
+	c.Close()
 	m.send(ipc.Message{Type: ipc.Drain}, nil)
 	m.wantLeave("")
 }
@@ -130,7 +133,9 @@ func TestWorkerAnswersWhatItDoesNotUnderstand(t *testing.T) {
 	m.send(ipc.Message{Type: ipc.Error, Text: "no such thing"}, nil) // not answered: that would not end
 	m.send(ipc.Message{Type: ipc.ReopenLogs}, nil)
 	m.awaitLine("")
-	want(t, "body", dial(t, m.addr).get("/").body, "hello")
+	c := dial(t, m.addr)
+	want(t, "body", c.get("/").body, "hello")
+	c.Close()
 	m.send(ipc.Message{Type: ipc.Drain}, nil)
 	m.wantLeave("")
 	if !strings.Contains(m.log.String(), "no such thing") {

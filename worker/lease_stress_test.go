@@ -13,6 +13,7 @@ import (
 // Takers come, wait, lose patience and leave, all at once. Never do more run than there are threads, never two in one,
 // and no thread is lost.
 func TestLeaseStress(t *testing.T) {
+	t.Parallel()
 	const threads, takers = 3, 24
 	p, board := testLease(threads, takers/2, 300*time.Microsecond)
 	var running, full, late, gone, served atomic.Int64

@@ -18,16 +18,18 @@ import (
 
 // member is this process as a part of the cluster: its seat, its sources of connections and what is open.
 type member struct {
-	info    Info
-	config  ipc.WorkerConfig
-	options options
-	log     *slog.Logger
-	clock   scoreboard.Clock
-	board   *scoreboard.Board
-	row     *scoreboard.Row
-	pool    *lease
-	control *ipc.Channel // nil when alone
-	binds   []net.Listener
+	info   Info
+	config ipc.WorkerConfig
+	// What the connection wrapper watches itself, because net/http would read the clock for it; 0: it does not.
+	headLimit, idleLimit time.Duration
+	options              options
+	log                  *slog.Logger
+	clock                scoreboard.Clock
+	board                *scoreboard.Board
+	row                  *scoreboard.Row
+	pool                 *lease
+	control              *ipc.Channel // nil when alone
+	binds                []net.Listener
 
 	// serve takes connections from one source of a bind until its Accept fails.
 	serve func(bind int, l net.Listener) error

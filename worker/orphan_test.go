@@ -18,7 +18,9 @@ func TestOrphanLeavesAfterItsGrace(t *testing.T) {
 	died := time.Now()
 	m.die()
 	m.awaitLine("") // the worker says something about it
-	a := dial(t, m.addr).get("/")
+	c := dial(t, m.addr)
+	a := c.get("/")
+	c.Close()
 	want(t, "body", a.body, "hello")
 	if time.Since(died) < grace/2 {
 		want(t, "Connection: close within the grace", a.close, false)

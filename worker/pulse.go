@@ -9,15 +9,23 @@ import (
 // pulseInterval is how often the worker shows that it lives and looks at its connections' deadlines.
 const pulseInterval = 500 * time.Millisecond
 
+// quietPulse is the interval while no connection is open: what wakes an idle worker is most of what it costs. It leaves a
+// second until the master calls a worker stalled.
+const quietPulse = 2 * pulseInterval
+
 func (m *member) keepPulse(stop chan struct{}) {
 	v := newVitals(m)
-	tick := time.NewTicker(pulseInterval)
-	defer tick.Stop()
+	next := time.NewTimer(pulseInterval)
+	defer next.Stop()
 	for {
 		v.sample()
 		select {
-		case <-tick.C:
-			m.pulse()
+		case <-next.C:
+			if m.pulse() == 0 {
+				next.Reset(quietPulse)
+			} else {
+				next.Reset(pulseInterval)
+			}
 		case <-stop:
 			v.sample()
 			return
@@ -25,8 +33,9 @@ func (m *member) keepPulse(stop chan struct{}) {
 	}
 }
 
-// pulse stamps the heartbeat by way of the pool's dispatcher, so that it says: Go code runs and requests are dispatched.
-func (m *member) pulse() {
+// pulse stamps the heartbeat by way of the pool's dispatcher, so that it says: Go code runs and requests are dispatched. It
+// looks at all connections, and returns how many there are.
+func (m *member) pulse() int {
 	m.pool.pass()
 	now := m.clock.Now()
 	m.coarse.Store(now)
@@ -40,6 +49,7 @@ func (m *member) pulse() {
 	for _, c := range looked {
 		c.look(now)
 	}
+	return len(looked)
 }
 
 // vitals copies what the process and the Go runtime know of themselves into the row. The row's counters outlive

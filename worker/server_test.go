@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"log"
 	"net"
@@ -65,14 +66,19 @@ func TestServerTimeouts(t *testing.T) {
 		own               *http.Server
 		head, idle        time.Duration
 		request, response time.Duration
+		ourHead, ourIdle  time.Duration // what the wrapper watches
 	}{
-		{"none of its own", &http.Server{}, time.Second, 2 * time.Second, 0, 0},
-		{"its own", &http.Server{ReadHeaderTimeout: 5, IdleTimeout: 6, WriteTimeout: 7}, 5, 6, 0, 7},
-		{"none wanted", &http.Server{ReadHeaderTimeout: -1, IdleTimeout: -1}, -1, -1, 0, 0},
-		{"one for the whole request", &http.Server{ReadTimeout: 8}, 0, 2 * time.Second, 8, 0},
+		{"none of its own", &http.Server{}, -1, -1, 0, 0, time.Second, 2 * time.Second},
+		{"its own", &http.Server{ReadHeaderTimeout: 5, IdleTimeout: 6, WriteTimeout: 7}, 5, 6, 0, 7, 0, 0},
+		{"none wanted", &http.Server{ReadHeaderTimeout: -1, IdleTimeout: -1}, -1, -1, 0, 0, 0, 0},
+		{"one for the whole request", &http.Server{ReadTimeout: 8}, 0, -1, 8, 0, 0, 2 * time.Second},
+		{"TLS", &http.Server{TLSConfig: &tls.Config{Certificates: []tls.Certificate{{}}}}, time.Second, 2 * time.Second, 0, 0, 0, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			newEngine(newTestMember(config), test.own)
+			m := newTestMember(config)
+			newEngine(m, test.own)
+			want(t, "the wrapper's head limit", m.headLimit, test.ourHead)
+			want(t, "the wrapper's idle limit", m.idleLimit, test.ourIdle)
 			want(t, "ReadHeaderTimeout", test.own.ReadHeaderTimeout, test.head)
 			want(t, "IdleTimeout", test.own.IdleTimeout, test.idle)
 			want(t, "ReadTimeout", test.own.ReadTimeout, test.request)

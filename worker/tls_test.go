@@ -220,6 +220,7 @@ func TestHijackUnderTLS(t *testing.T) {
 
 // The server's limit for the whole of a request holds under TLS.
 func TestReadTimeoutUnderTLS(t *testing.T) {
+	t.Parallel()
 	failed := make(chan error, 1)
 	w, _, c := startVeiled(t, "https h1", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		_, err := io.ReadAll(r.Body)

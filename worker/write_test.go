@@ -50,6 +50,7 @@ const tooMuch = 16 << 20 // more than the sockets of a connection take
 
 // A write that makes no progress ends after the write timeout, and not before.
 func TestStuckWriteEnds(t *testing.T) {
+	t.Parallel()
 	c, _, _ := admitted(t)
 	done := c.stuckWrite(t, tooMuch)
 	timeout := int64(c.m.config.WriteTimeout)
@@ -66,6 +67,7 @@ func TestStuckWriteEnds(t *testing.T) {
 
 // A client that takes a little at a time is alive, however long one write lasts.
 func TestSlowClientIsAlive(t *testing.T) {
+	t.Parallel()
 	c, _, peer := admitted(t)
 	done := c.stuckWrite(t, tooMuch)
 	now := c.m.clock.Now()
@@ -187,6 +189,7 @@ func TestEngineWriteTimeout(t *testing.T) {
 
 // What a handler does with its connection's write deadline ends with its request.
 func TestHandlerWriteDeadline(t *testing.T) {
+	t.Parallel()
 	var near time.Time
 	w := startWorker(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/limited" {
@@ -209,6 +212,7 @@ func TestHandlerWriteDeadline(t *testing.T) {
 
 // A handler can lift the WriteTimeout that the server of ServeServer has.
 func TestHandlerLiftsWriteTimeout(t *testing.T) {
+	t.Parallel()
 	const timeout = 100 * time.Millisecond
 	w := startWorker(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/lifted" {

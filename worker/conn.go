@@ -58,6 +58,7 @@ type conn struct {
 	acked        atomic.Uint64 // what the client had acknowledged at the last look at a running Write
 	mu           sync.Mutex    // guards the two below together with the real deadlines
 	applied      atomic.Bool   // the real read deadline is set
+	reading      atomic.Bool   // a Read is in the socket, where only a real deadline reaches it
 	writeLimited atomic.Bool   // the real write deadline is set
 
 	closed atomic.Bool
@@ -104,7 +105,13 @@ func (c *conn) Read(p []byte) (int, error) {
 		c.begun()
 	}
 	for {
+		c.reading.Store(true)
+		if c.readDeadline.Load() == aborted && c.phase.Load() != phaseForeign {
+			c.reading.Store(false)
+			return 0, os.ErrDeadlineExceeded
+		}
 		n, err := c.Conn.Read(p)
+		c.reading.Store(false)
 		if n > 0 {
 			c.heard()
 		}
@@ -211,6 +218,9 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 	c.readDeadline.Store(d)
 	if c.phase.Load() != phaseForeign && d-c.m.coarse.Load() > int64(lazyAfter) {
 		return c.unapply()
+	}
+	if d == aborted && !c.reading.Load() && c.phase.Load() != phaseForeign {
+		return nil // the next Read sees it before it goes into the socket; usually net/http's watch has not begun by then
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -2,11 +2,8 @@ package worker
 
 import (
 	"bufio"
-	"errors"
-	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"strings"
 	"syscall"
@@ -18,70 +15,6 @@ import (
 	"github.com/prefork/cluster/ipc"
 	"github.com/prefork/cluster/ipc/scoreboard"
 )
-
-// roles are the programs that the test binary can be.
-var roles = map[string]func() error{
-	"serve": func() error { return Serve(roleHandler()) },
-	"boot waits": func() error {
-		return Serve(roleHandler(), OnBoot(func(Info) error {
-			_, err := io.Copy(io.Discard, os.Stdin) // until the test closes it
-			return err
-		}))
-	},
-	"boot fails": func() error {
-		return Serve(roleHandler(), OnBoot(func(Info) error { return errors.New("no database") }))
-	},
-	"sockets": func() error {
-		s, err := Listeners()
-		if err != nil {
-			return err
-		}
-		s.Ready()
-		go func() {
-			for {
-				nc, err := s.Listeners()[0].Accept()
-				if err != nil {
-					return
-				}
-				go func() {
-					defer nc.Close()
-					io.Copy(nc, nc)
-				}()
-			}
-		}()
-		return s.Wait()
-	},
-	"serve twice": func() error {
-		result := make(chan error)
-		ready := make(chan struct{})
-		go func() { result <- Serve(roleHandler(), OnBoot(func(Info) error { close(ready); return nil })) }()
-		<-ready
-		fmt.Fprintln(os.Stderr, "second:", Serve(roleHandler()))
-		_, err := Listeners()
-		fmt.Fprintln(os.Stderr, "third:", err)
-		return <-result
-	},
-}
-
-func roleHandler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("/self", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, "%d %+v", os.Getpid(), Self()) })
-	mux.HandleFunc("/print", func(w http.ResponseWriter, _ *http.Request) { _, err := fmt.Println("printed"); fmt.Fprint(w, err) })
-	mux.HandleFunc("/read", func(w http.ResponseWriter, r *http.Request) {
-		nc, in, err := http.NewResponseController(w).Hijack() // as a protocol of its own does
-		if err != nil {
-			return
-		}
-		defer nc.Close()
-		fmt.Fprint(nc, "reading\n")
-		text := make([]byte, 5)
-		_, _ = io.ReadFull(in, text)
-		fmt.Fprintf(nc, "%s\n", text)
-	})
-	mux.HandleFunc("/hang", func(http.ResponseWriter, *http.Request) { select {} })
-	mux.HandleFunc("/", hello)
-	return mux
-}
 
 // fakeMaster is what a worker process sees of a master.
 type fakeMaster struct {
@@ -271,6 +204,14 @@ func (m *fakeMaster) wantExit(code int) {
 	if !status.Exited() || status.ExitStatus() != code {
 		m.t.Errorf("the worker ended with status %#x, want exit code %d", status, code)
 	}
+}
+
+// hang occupies a thread of the worker with a request that has no end.
+func (m *fakeMaster) hang() {
+	m.t.Helper()
+	c := dial(m.t, m.addr)
+	c.send("GET /hang HTTP/1.1\r\nHost: test\r\n\r\n")
+	want(m.t, "first line of the answer", c.line(), "HTTP/1.1 200 OK\r\n")
 }
 
 func (m *fakeMaster) signal(s syscall.Signal) {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// envRole makes the test binary a worker of its own, see join_test.go.
+// envRole makes the test binary a worker of its own, see roles_test.go.
 const envRole = "WORKER_TEST_ROLE"
 
 func TestMain(m *testing.M) {

@@ -1,8 +1,10 @@
 package worker
 
 import (
+	"errors"
 	"net"
 	"sync"
+	"time"
 )
 
 // Sockets is the membership of a server that is not an http.Server: gRPC, say, or a protocol of its own. Connections are
@@ -64,6 +66,10 @@ type merged struct {
 func (l *merged) feed(source net.Listener) error {
 	for {
 		c, err := source.Accept()
+		if temporary(err) {
+			time.Sleep(acceptPause)
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -75,6 +81,15 @@ func (l *merged) feed(source net.Listener) error {
 			return net.ErrClosed
 		}
 	}
+}
+
+// acceptPause is how long feed waits if no descriptor is free for a connection. Some will be when connections end.
+const acceptPause = 20 * time.Millisecond
+
+// temporary is what net/http asks before it gives a listener up.
+func temporary(err error) bool {
+	var e interface{ Temporary() bool }
+	return errors.As(err, &e) && e.Temporary()
 }
 
 func (l *merged) Accept() (net.Conn, error) {

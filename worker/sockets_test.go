@@ -4,7 +4,11 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
+	"os"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -125,7 +129,7 @@ func TestSocketsMergeAdopted(t *testing.T) {
 	c.wantEcho("own")
 	c.Close()
 	s.release(5)
-	want(t, "sources", s.sourceCount(), 2)
+	eventually(t, "two sources of its own", func() bool { return s.sourceCount() == 2 })
 	s.order(order{})
 	want(t, "result", await(t, "Wait", s.wait()), nil)
 }
@@ -207,6 +211,36 @@ func TestSocketsClosedByTheApplication(t *testing.T) {
 	c := dial(t, s.addr) // accepted for nobody
 	c.wantEOF()
 	wantError(t, await(t, "Wait", s.wait()), "bind 0 of slot 0 is no longer served", net.ErrClosed.Error())
+}
+
+// poorListener has no descriptor for the first connections.
+type poorListener struct {
+	net.Listener
+	failures atomic.Int32
+}
+
+func (l *poorListener) Accept() (net.Conn, error) {
+	if l.failures.Add(-1) >= 0 {
+		return nil, &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", syscall.EMFILE)}
+	}
+	return l.Listener.Accept()
+}
+
+// A worker that has no descriptor free for a connection accepts it later; net/http's engine does the same.
+func TestNoDescriptorFree(t *testing.T) {
+	t.Parallel()
+	poor := &poorListener{Listener: listenLocal(t)}
+	poor.failures.Store(3)
+	s := newTestSockets(t, testConfig(), poor)
+	s.echo(t, s.Listeners()[0])
+	s.Ready()
+	c := dial(t, s.addr)
+	c.wantEcho("hello")
+
+	poor = &poorListener{Listener: listenLocal(t)}
+	poor.failures.Store(3)
+	w := startWorker(t, http.HandlerFunc(hello), func(s *setup) { s.listeners = []net.Listener{poor} })
+	want(t, "body", dial(t, w.addr).get("/").body, "hello")
 }
 
 // The application has the connection's deadlines to itself.

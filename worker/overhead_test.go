@@ -1,0 +1,105 @@
+package worker
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"testing"
+	"time"
+)
+
+// endless is a connection without a network: it brings the same request again and again and takes every answer. What a
+// request costs on it is what the programs cost, without system calls.
+type endless struct {
+	net.Conn // nil: what is not below is not called
+	request  []byte
+	left     int
+	ended    chan struct{}
+	mu       sync.Mutex
+	woken    *sync.Cond
+	past     bool
+}
+
+func newEndless(requests int) *endless {
+	e := &endless{request: []byte("GET /plaintext HTTP/1.1\r\nHost: localhost\r\n\r\n"), left: requests, ended: make(chan struct{})}
+	e.woken = sync.NewCond(&e.mu)
+	return e
+}
+
+func (e *endless) Read(p []byte) (int, error) {
+	if len(p) == 1 { // net/http watches for the client's disappearance
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		for !e.past {
+			e.woken.Wait()
+		}
+		return 0, os.ErrDeadlineExceeded
+	}
+	if e.left == 0 {
+		return 0, io.EOF
+	}
+	e.left--
+	return copy(p, e.request), nil
+}
+
+func (e *endless) Write(p []byte) (int, error) { return len(p), nil }
+func (e *endless) Close() error                { close(e.ended); return nil }
+func (e *endless) LocalAddr() net.Addr         { return &net.TCPAddr{} }
+func (e *endless) RemoteAddr() net.Addr        { return &net.TCPAddr{} }
+
+func (e *endless) SetReadDeadline(t time.Time) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.past = !t.IsZero() && t.Before(time.Now()); e.past {
+		e.woken.Broadcast()
+	}
+	return nil
+}
+func (e *endless) SetWriteDeadline(time.Time) error { return nil }
+func (e *endless) SetDeadline(t time.Time) error    { return e.SetReadDeadline(t) }
+
+// one is a listener that brings one connection.
+type one struct {
+	net.Listener
+	conns chan net.Conn
+}
+
+func (l one) Accept() (net.Conn, error) {
+	if c, ok := <-l.conns; ok {
+		return c, nil
+	}
+	return nil, net.ErrClosed
+}
+func (l one) Close() error   { return nil }
+func (l one) Addr() net.Addr { return &net.TCPAddr{} }
+
+// BenchmarkRequest compares a request through the library with one on bare net/http, in the programs alone.
+func BenchmarkRequest(b *testing.B) {
+	handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "Hello, World!") })
+	b.Run("bare", func(b *testing.B) {
+		b.ReportAllocs()
+		c := newEndless(b.N)
+		l := one{conns: make(chan net.Conn, 1)}
+		l.conns <- c
+		go func() { _ = (&http.Server{Handler: handler}).Serve(l) }()
+		<-c.ended
+		close(l.conns)
+	})
+	b.Run("library", func(b *testing.B) {
+		b.ReportAllocs()
+		m := newTestMember(testConfig())
+		m.coarse.Store(m.clock.Now())
+		e := newEngine(m, &http.Server{Handler: handler})
+		c := newEndless(b.N)
+		l := one{conns: make(chan net.Conn, 1)}
+		l.conns <- m.admit(c)
+		go func() { _ = e.serve(0, l) }()
+		<-c.ended
+		close(l.conns)
+		if n := m.row.Total(); n != int64(b.N) {
+			b.Fatalf("%d answers counted, want %d", n, b.N)
+		}
+	})
+}

@@ -1,0 +1,76 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+)
+
+// roles are the programs that the test binary can be.
+var roles = map[string]func() error{
+	"serve": func() error { return Serve(roleHandler()) },
+	"boot waits": func() error {
+		return Serve(roleHandler(), OnBoot(func(Info) error {
+			_, err := io.Copy(io.Discard, os.Stdin) // until the test closes it
+			return err
+		}))
+	},
+	"boot fails": func() error {
+		return Serve(roleHandler(), OnBoot(func(Info) error { return errors.New("no database") }))
+	},
+	"sockets": func() error {
+		s, err := Listeners()
+		if err != nil {
+			return err
+		}
+		s.Ready()
+		go func() {
+			for {
+				nc, err := s.Listeners()[0].Accept()
+				if err != nil {
+					return
+				}
+				go func() {
+					defer nc.Close()
+					io.Copy(nc, nc)
+				}()
+			}
+		}()
+		return s.Wait()
+	},
+	"serve twice": func() error {
+		result := make(chan error)
+		ready := make(chan struct{})
+		go func() { result <- Serve(roleHandler(), OnBoot(func(Info) error { close(ready); return nil })) }()
+		<-ready
+		fmt.Fprintln(os.Stderr, "second:", Serve(roleHandler()))
+		_, err := Listeners()
+		fmt.Fprintln(os.Stderr, "third:", err)
+		return <-result
+	},
+}
+
+func roleHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/self", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, "%d %+v", os.Getpid(), Self()) })
+	mux.HandleFunc("/print", func(w http.ResponseWriter, _ *http.Request) { _, err := fmt.Println("printed"); fmt.Fprint(w, err) })
+	mux.HandleFunc("/read", func(w http.ResponseWriter, r *http.Request) {
+		nc, in, err := http.NewResponseController(w).Hijack() // as a protocol of its own does
+		if err != nil {
+			return
+		}
+		defer nc.Close()
+		fmt.Fprint(nc, "reading\n")
+		text := make([]byte, 5)
+		_, _ = io.ReadFull(in, text)
+		fmt.Fprintf(nc, "%s\n", text)
+	})
+	mux.HandleFunc("/hang", func(w http.ResponseWriter, _ *http.Request) {
+		w.(http.Flusher).Flush()
+		select {}
+	})
+	mux.HandleFunc("/", hello)
+	return mux
+}

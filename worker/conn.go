@@ -312,7 +312,7 @@ func (c *conn) overdue(now int64) bool {
 	case phase != phaseIdle && phase != phaseVeiled:
 		return false
 	}
-	return limit > 0 && since != 0 && now-since > int64(limit+pulseInterval) // since may be a pulse old
+	return limit > 0 && since != 0 && now-since > int64(limit+quietPulse) // since may be that old
 }
 
 // lookAtWrite ends a write that makes no progress. A client that takes little at a time is alive, and one that has taken

@@ -214,6 +214,11 @@ func TestReleasedConnectionIsLeftAlone(t *testing.T) {
 	peer.send("still here")
 	want(t, "read", await(t, "the bytes", c.read(t)).text, "still here")
 
+	text := strings.NewReader("to be copied")
+	if n, err := c.ReadFrom(text); n != text.Size() || err != nil || s.copies[0] != io.Reader(text) {
+		t.Errorf("copied %d bytes from %T, %v; want it to be handed through", n, s.copies[0], err)
+	}
+
 	far := time.Now().Add(time.Hour) // real from now on
 	if err := c.SetDeadline(far); err != nil {
 		t.Error(err)
@@ -223,12 +228,28 @@ func TestReleasedConnectionIsLeftAlone(t *testing.T) {
 	}
 }
 
+// The clock that a silence is measured with may stand for as long as the quiet pulse: no client is closed on too early.
+func TestOverdueIsNotTooEarly(t *testing.T) {
+	const limit = 5 * time.Second
+	c, _, _ := admitted(t)
+	c.m.headLimit, c.m.idleLimit = limit, limit
+	now := c.m.clock.Now()
+	c.idleSince.Store(now - int64(quietPulse))
+	for _, reused := range []bool{false, true} {
+		c.reused.Store(reused)
+		want(t, "overdue in time", c.overdue(now+int64(limit)), false)
+		want(t, "overdue in the end", c.overdue(now+int64(limit+quietPulse)), true)
+	}
+	c.phase.Store(phaseActive)
+	want(t, "overdue while a request runs", c.overdue(now+int64(time.Hour)), false)
+}
+
 // The same with the engine and the pulse: a connection of each kind, all at once.
 func TestEngineTimeouts(t *testing.T) {
 	t.Parallel()
 	const (
 		timeout = lazyAfter + 100*time.Millisecond
-		late    = timeout + 1500*time.Millisecond
+		late    = timeout + quietPulse + pulseInterval + time.Second
 	)
 	w := startWorker(t, http.HandlerFunc(hello), func(s *setup) { s.config.HeadTimeout, s.config.IdleTimeout = timeout, timeout })
 	var wg sync.WaitGroup

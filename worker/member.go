@@ -166,6 +166,11 @@ func (m *member) run() error {
 			return err
 		}
 	}
+	beat, err := newMetronome()
+	if err != nil {
+		return fmt.Errorf("worker: %w", err)
+	}
+	defer beat.stop()
 	stop := make(chan struct{})
 	defer close(stop)
 	m.watchSignals(stop)
@@ -173,7 +178,7 @@ func (m *member) run() error {
 		m.attach(sourceKey{slot: m.info.Slot, bind: i}, l)
 	}
 	m.pulse() // the first heartbeat comes before ready
-	go m.keepPulse(stop)
+	go m.keepPulse(beat)
 	if m.control != nil {
 		go m.obey()
 	}

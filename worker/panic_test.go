@@ -185,14 +185,16 @@ func TestPanicAfterHijack(t *testing.T) {
 
 // The answer goes around net/http's buffers: what lies in them must not follow it.
 func TestPanicLeavesNothingBehindTheAnswer(t *testing.T) {
-	w := startWorker(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Write(bytes.Repeat([]byte("#"), 2000))
-		panic("no reason")
-	}))
-	c := dial(t, w.addr)
-	c.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
-	all, err := io.ReadAll(c)
-	if err != nil || !strings.HasSuffix(string(all), "\r\n\r\n"+answered500) || strings.Contains(string(all), "#") {
-		t.Errorf("read %q, %v", all, err)
+	for _, size := range []int{100, 2000, 3000} { // there are two buffers, of 2,048 and of 4,096 bytes
+		w := startWorker(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Write(bytes.Repeat([]byte("#"), size))
+			panic("no reason")
+		}))
+		c := dial(t, w.addr)
+		c.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+		all, err := io.ReadAll(c)
+		if err != nil || !strings.HasSuffix(string(all), "\r\n\r\n"+answered500) || strings.Contains(string(all), "#") {
+			t.Errorf("after %d bytes: read %q, %v", size, all, err)
+		}
 	}
 }

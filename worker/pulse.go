@@ -13,22 +13,13 @@ const pulseInterval = 500 * time.Millisecond
 // second until the master calls a worker stalled.
 const quietPulse = 2 * pulseInterval
 
-func (m *member) keepPulse(stop chan struct{}) {
+// keepPulse beats until the metronome is stopped.
+func (m *member) keepPulse(beat *metronome) {
 	v := newVitals(m)
-	next := time.NewTimer(pulseInterval)
-	defer next.Stop()
-	for {
-		v.sample()
-		select {
-		case <-next.C:
-			if m.pulse() == 0 {
-				next.Reset(quietPulse)
-			} else {
-				next.Reset(pulseInterval)
-			}
-		case <-stop:
-			v.sample()
-			return
+	v.sample()
+	for next := pulseInterval; beat.wait(next); v.sample() {
+		if next = pulseInterval; m.pulse() == 0 {
+			next = quietPulse
 		}
 	}
 }

@@ -167,16 +167,10 @@ func TestBrokenSourceEndsTheWorker(t *testing.T) {
 // What is between the kernel's queue and the open connections is counted, and nothing else: a worker that found others
 // faster takes none.
 func TestAcceptingIsCounted(t *testing.T) {
-	lure := listenLocal(t).(*net.TCPListener)
-	queueRequests(t, lure, 1)
-	l := &luredListener{TCPListener: listenLocal(t).(*net.TCPListener), lure: lure}
+	l := listenLured(t)
 	w := startWorker(t, http.HandlerFunc(hello), func(s *setup) { s.listeners = []net.Listener{l} })
 	eventually(t, "a connection to be taken", func() bool { return w.row.Accepting.Load() == 1 })
-	nc, err := lure.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	nc.Close()
+	l.taken(t)
 	eventually(t, "none to be taken", func() bool { return w.row.Accepting.Load() == 0 })
 	want(t, "accepted", w.row.Accepted.Load(), 0)
 }

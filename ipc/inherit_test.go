@@ -83,7 +83,7 @@ func beChild() {
 	}
 	_, r.Again, _ = Inherit()
 	for _, v := range os.Environ() {
-		if strings.HasPrefix(v, "LISTEN_") || strings.HasPrefix(v, "CLUSTER_") {
+		if strings.HasPrefix(v, "LISTEN_") || strings.HasPrefix(v, "CLUSTER_") && !strings.HasPrefix(v, "CLUSTER_TEST_") {
 			r.Variables = append(r.Variables, v)
 		}
 	}

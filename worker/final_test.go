@@ -88,7 +88,7 @@ func TestDrainLeavesTheQueueToOthers(t *testing.T) {
 	leaving := startWorker(t, http.HandlerFunc(hello), func(s *setup) { s.listeners = []net.Listener{l} })
 	clients := queueRequests(t, l, 50)
 	leaving.order(order{})
-	eventually(t, "the order to arrive", leaving.draining.Load)
+	eventually(t, "its descriptor to be closed", func() bool { return !queued(l) })
 	close(l.open)
 	leaving.wantResult(t)
 	want(t, "accepted by the one that leaves", leaving.row.Accepted.Load(), 0)

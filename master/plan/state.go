@@ -228,7 +228,12 @@ func (s *Cluster) leave(id SeatID, r Reason, detail string, h Happening, now tim
 		sl.Boots++
 	}
 	failure := r.Failure() && !selfInflicted
-	if failure || r == DrainTimeout {
+	// One that breaks while it drains takes its last connections along: it leaves as wished, but not in order.
+	broke := old.State == Draining && !s.forced && (h.Status.Code != 0 || h.Status.Signal != 0)
+	if broke && !failure && r != DrainTimeout {
+		detail += "; it broke meanwhile: " + h.Status.String()
+	}
+	if failure || r == DrainTimeout || broke {
 		uptime := now.Sub(old.SpawnedAt)
 		sl.Deaths = append(sl.Deaths, Death{Time: now, PID: old.PID, Generation: old.Generation, Reason: r.String(), Detail: detail, Open: h.Open, Uptime: uptime.Seconds()})
 		sl.Deaths = sl.Deaths[max(0, len(sl.Deaths)-deathsKept):]

@@ -70,7 +70,7 @@ var effects = map[effect]func(was Seat, sl *Slot, k *Seat, now time.Time) bool{
 	},
 	vacate: func(was Seat, sl *Slot, k *Seat, now time.Time) bool {
 		want := map[State]Reason{Starting: BootExit, Ready: Crash, Draining: Scale}[was.State]
-		return reflect.DeepEqual(*k, Seat{State: k.State, Spawn: 1, Since: now, Until: k.Until}) && sl.Left[want] == 1 && (len(sl.Deaths) == 1) == (was.State != Draining)
+		return reflect.DeepEqual(*k, Seat{State: k.State, Spawn: 1, Since: now, Until: k.Until}) && sl.Left[want] == 1 && len(sl.Deaths) == 1
 	},
 	climb: func(was Seat, _ *Slot, k *Seat, now time.Time) bool {
 		return k.Asked && k.Acked == was.ReadyAt.IsZero() && k.Reason == Scale && k.Detail == "why" && k.Rung == 0 && len(k.ladder) == 3 && k.ladderFrom.Equal(now) && len(k.Adopted) == 0

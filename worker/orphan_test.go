@@ -108,3 +108,16 @@ func TestWorkerSurvivesItsLogPipe(t *testing.T) {
 	m.send(ipc.Message{Type: ipc.Drain}, nil)
 	m.wantLeave("")
 }
+
+// What the library has to say goes to the logger that it was given.
+func TestWorkerLogger(t *testing.T) {
+	t.Parallel()
+	m := spawnWorker(t, "own logger")
+	m.wantReady()
+	m.send(ipc.Message{Type: "nonsense"}, nil)
+	m.wantMessage(ipc.Message{Type: ipc.Error}, "nonsense")
+	m.awaitLine(`{"time":"`)
+	if !strings.Contains(m.log.String(), `"level":"WARN","msg":"control message refused","err":"unknown message type nonsense"`) {
+		t.Errorf("the worker said %q", m.log)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 )
@@ -16,6 +17,9 @@ var roles = map[string]func() error{
 			_, err := io.Copy(io.Discard, os.Stdin) // until the test closes it
 			return err
 		}))
+	},
+	"own logger": func() error {
+		return Serve(roleHandler(), Logger(slog.New(slog.NewJSONHandler(os.Stdout, nil))))
 	},
 	"boot fails": func() error {
 		return Serve(roleHandler(), OnBoot(func(Info) error { return errors.New("no database") }))

@@ -90,8 +90,8 @@ func TestServerTimeouts(t *testing.T) {
 // Its own ReadHeaderTimeout counts, and not the cluster's.
 func TestServerReadHeaderTimeout(t *testing.T) {
 	w := startWorker(t, http.HandlerFunc(hello), func(s *setup) { s.server.ReadHeaderTimeout = 100 * time.Millisecond })
-	c := dial(t, w.addr)
 	started := time.Now()
+	c := dial(t, w.addr)
 	c.send("GET / HTTP/1.1\r\n")
 	c.wantEOF()
 	if took := time.Since(started); took < 100*time.Millisecond {

@@ -10,9 +10,23 @@ import (
 
 // Bind is one address that the cluster listens on.
 type Bind struct {
-	Scheme  string // tcp
-	Address string // host:port
+	Scheme  string // tcp, tls, unix or fd
+	Address string // HOST:PORT; a path, or @NAME in the abstract namespace; the name or number of a socket that was given at start
+	Proxy   bool   // each connection begins with a PROXY protocol header
+
+	// Of a unix bind.
+	Mode  string // octal permissions of the socket file; empty: what the umask leaves
+	Owner string // USER, USER:GROUP or :GROUP of the socket file; empty: the master's
+
+	// Of a tls bind.
+	Certificates []Certificate // the first one is for clients that name no other
+	ClientCA     string        // path of the authorities that client certificates are checked against; empty: none are asked for
+	ClientAuth   string        // require (default with a ClientCA) or request
+	MinVersion   string        // 1.2 (default) or 1.3
 }
+
+// Certificate is a pair of PEM files.
+type Certificate struct{ File, Key string }
 
 func (b Bind) String() string { return b.Scheme + "://" + b.Address }
 

@@ -65,7 +65,7 @@ func (c *Config) Check() error {
 		wrong = append(wrong, errors.New("no --bind: nothing to listen on"))
 	}
 	for i, b := range c.Binds {
-		if slices.Contains(c.Binds[:i], b) && !b.anyPort() {
+		if slices.ContainsFunc(c.Binds[:i], func(other Bind) bool { return other.Address == b.Address }) && !b.anyPort() {
 			wrong = append(wrong, fmt.Errorf("--bind %v is given twice", b))
 		}
 	}

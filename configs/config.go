@@ -17,15 +17,32 @@ type Config struct {
 	MaxWorkers int // room in the scoreboard
 	MaxThreads int // 0: max(Threads, 32)
 	Binds      []Bind
+	Backlog    int    // connections that may wait in a listener; 0: net.core.somaxconn
+	Dispatch   string // how a connection reaches a worker: reuseport or shared
+	Pool       string // how a request reaches a thread: lease or queue
+	Engine     string // of the reference application: nethttp or fasthttp
 	Metrics    string // host:port, or "off"
 
 	Program []string // argv of the workers; empty: the reference application
+	Chdir   string   // working directory of the workers, resolved anew for each generation; empty: the master's
+	User    string   // that the workers run as, name or number; empty: the master's
+	Group   string   // empty: the user's own
+	Umask   string   // octal; empty: unchanged
+	Pidfile string   // empty: none
 
 	QueueDepth   int           // requests that may wait for a thread, a worker
 	QueueTimeout time.Duration // how long one waits before it is answered 503
 	HeadTimeout  time.Duration // for a complete request head
+	BodyTimeout  time.Duration // for progress of a request body
 	IdleTimeout  time.Duration // for the next request of a connection
 	WriteTimeout time.Duration // for progress of a blocked write
+
+	MaxConnections           int   // open at a time, a worker; 0: what the descriptor limit allows
+	MaxRequestsPerConnection int   // answered before the connection is closed; 0: any number
+	MaxHead                  int64 // bytes of a request head; 0: what is usual for the engine
+	MaxBody                  int64 // bytes of a request body, else 413; 0: any size
+	BufferBody               int64 // bytes of a request body read before a thread is taken
+	BufferResponse           int64 // bytes of a response kept for a client that is slow to read it
 
 	BootTimeout      time.Duration // from spawn to ready
 	HeartbeatTimeout time.Duration // silence after which a worker is killed
@@ -38,7 +55,11 @@ type Config struct {
 
 	LogFormat string // text or json
 	LogFile   string // empty: standard error
+	LogLevel  string // debug, info, warn or error
 	Quiet     bool   // warnings and errors only
+
+	LogRequests     bool   // one line a request
+	LogRequestsFile string // empty: standard output
 }
 
 // DefaultName is the name of a cluster that was given none.
@@ -54,12 +75,19 @@ func Default() Config {
 		Threads:      3,
 		MaxWorkers:   defaultMaxWorkers,
 		Binds:        []Bind{{Scheme: "tcp", Address: "127.0.0.1:9292"}},
+		Dispatch:     "reuseport",
+		Pool:         "lease",
+		Engine:       "nethttp",
 		Metrics:      "127.0.0.1:9394",
 		QueueDepth:   1024,
 		QueueTimeout: 30 * time.Second,
 		HeadTimeout:  15 * time.Second,
+		BodyTimeout:  60 * time.Second,
 		IdleTimeout:  65 * time.Second,
 		WriteTimeout: 60 * time.Second,
+
+		BufferBody:     64 << 10,
+		BufferResponse: 64 << 10,
 
 		BootTimeout:      60 * time.Second,
 		HeartbeatTimeout: 30 * time.Second,
@@ -70,6 +98,7 @@ func Default() Config {
 		Probation:        5 * time.Second,
 		Surge:            1,
 		LogFormat:        "text",
+		LogLevel:         "info",
 	}
 }
 

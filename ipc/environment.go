@@ -6,7 +6,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,19 +25,6 @@ const (
 	nameScoreboard = "scoreboard"
 	namePrefixBind = "bind."
 )
-
-// WorkerConfig is the part of the configuration that a worker must know. It is part of the generation.
-type WorkerConfig struct {
-	Threads      int           `json:"threads"`
-	QueueDepth   int           `json:"queue_depth"`   // requests that may wait for a thread
-	QueueTimeout time.Duration `json:"queue_timeout"` // how long one may wait
-	HeadTimeout  time.Duration `json:"head_timeout"`  // for a complete request head
-	IdleTimeout  time.Duration `json:"idle_timeout"`  // between two requests of a connection
-	WriteTimeout time.Duration `json:"write_timeout"` // for progress of a blocked write
-	DrainTimeout time.Duration `json:"drain_timeout"` // from drain to exit
-	DrainIdle    time.Duration `json:"drain_idle"`    // a silent connection of a draining worker
-	OrphanGrace  time.Duration `json:"orphan_grace"`  // goes on accepting after the master died
-}
 
 // Handover is what a worker inherits. The master fills one in to spawn, the worker gets it back from Inherit.
 type Handover struct {

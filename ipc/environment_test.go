@@ -14,20 +14,22 @@ import (
 )
 
 var testConfig = WorkerConfig{
-	Threads:      3,
-	QueueDepth:   1024,
-	QueueTimeout: 30 * time.Second,
-	HeadTimeout:  15 * time.Second,
-	IdleTimeout:  65 * time.Second,
-	WriteTimeout: time.Minute,
-	DrainTimeout: 30*time.Second + time.Nanosecond,
-	DrainIdle:    10 * time.Second,
-	OrphanGrace:  5 * time.Second,
+	Limits: Limits{
+		Threads:      3,
+		QueueDepth:   1024,
+		QueueTimeout: 30 * time.Second,
+		HeadTimeout:  15 * time.Second,
+		IdleTimeout:  65 * time.Second,
+		WriteTimeout: time.Minute,
+		DrainTimeout: 30*time.Second + time.Nanosecond,
+		DrainIdle:    10 * time.Second,
+		OrphanGrace:  5 * time.Second,
+	},
 }
 
 func TestEncode(t *testing.T) {
 	h := Handover{
-		Seat: 7, Generation: 2, Protocol: Protocol{1, 3}, Config: WorkerConfig{Threads: 3, HeadTimeout: time.Second},
+		Seat: 7, Generation: 2, Protocol: Protocol{1, 3}, Config: WorkerConfig{Limits: Limits{Threads: 3, HeadTimeout: time.Second}},
 		Control: Own(21), Scoreboard: Own(20), Binds: []*FD{Own(23), Own(22)}, // none of these is closed here
 	}
 	files, env, err := h.Encode()
@@ -43,7 +45,7 @@ func TestEncode(t *testing.T) {
 		"CLUSTER_SEAT=7",
 		"CLUSTER_GENERATION=2",
 		"CLUSTER_PROTOCOL=1..3",
-		`CLUSTER_WORKER_CONFIG={"threads":3,"queue_depth":0,"queue_timeout":0,"head_timeout":1000000000,"idle_timeout":0,` +
+		`CLUSTER_WORKER_CONFIG={"threads":3,"queue_depth":0,"queue_timeout":0,"head_timeout":1000000000,"body_timeout":0,"idle_timeout":0,` +
 			`"write_timeout":0,"drain_timeout":0,"drain_idle":0,"orphan_grace":0}`,
 	}
 	if !slices.Equal(env, want) {

@@ -165,7 +165,7 @@ func TestHandoverRoundTrip(t *testing.T) {
 	if !r.OK || r.Err != "" {
 		t.Fatalf("child: %v, %s", r.OK, r.Err)
 	}
-	if r.Seat != 7 || r.Slot != 3 || r.Generation != 42 || r.Protocol != h.Protocol || r.Config != testConfig {
+	if r.Seat != 7 || r.Slot != 3 || r.Generation != 42 || r.Protocol != h.Protocol || !reflect.DeepEqual(r.Config, testConfig) {
 		t.Errorf("child inherited %+v", r)
 	}
 	if r.Again {

@@ -51,9 +51,11 @@ func newRecipe(c configs.Config) (*recipe, error) {
 		self: strings.TrimSuffix(self, " (deleted)"), argv: c.Program, dir: dir,
 		procs: max(1, configs.AvailableCPUs()/c.Workers),
 		config: ipc.WorkerConfig{
-			Threads: c.Threads, QueueDepth: c.QueueDepth, QueueTimeout: c.QueueTimeout, HeadTimeout: c.HeadTimeout,
-			IdleTimeout: c.IdleTimeout, WriteTimeout: c.WriteTimeout, DrainTimeout: c.DrainTimeout, DrainIdle: c.DrainIdle,
-			OrphanGrace: c.OrphanGrace,
+			Limits: ipc.Limits{
+				Threads: c.Threads, QueueDepth: c.QueueDepth, QueueTimeout: c.QueueTimeout, HeadTimeout: c.HeadTimeout,
+				IdleTimeout: c.IdleTimeout, WriteTimeout: c.WriteTimeout, DrainTimeout: c.DrainTimeout, DrainIdle: c.DrainIdle,
+				OrphanGrace: c.OrphanGrace, BodyTimeout: c.BodyTimeout,
+			},
 		},
 	}, nil
 }

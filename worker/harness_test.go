@@ -33,9 +33,11 @@ type testWorker struct {
 // testConfig has timeouts that no test meets by accident.
 func testConfig() ipc.WorkerConfig {
 	return ipc.WorkerConfig{
-		Threads: 3, QueueDepth: 64, QueueTimeout: time.Minute,
-		HeadTimeout: time.Minute, IdleTimeout: time.Minute, WriteTimeout: time.Minute,
-		DrainTimeout: time.Minute, DrainIdle: time.Minute, OrphanGrace: time.Minute,
+		Limits: ipc.Limits{
+			Threads: 3, QueueDepth: 64, QueueTimeout: time.Minute,
+			HeadTimeout: time.Minute, IdleTimeout: time.Minute, WriteTimeout: time.Minute,
+			DrainTimeout: time.Minute, DrainIdle: time.Minute, OrphanGrace: time.Minute,
+		},
 	}
 }
 

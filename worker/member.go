@@ -245,8 +245,10 @@ func (m *member) standAlone() error {
 
 func aloneConfig() ipc.WorkerConfig {
 	return ipc.WorkerConfig{
-		Threads: 3, QueueDepth: 1024, QueueTimeout: 30 * time.Second,
-		HeadTimeout: 15 * time.Second, IdleTimeout: 65 * time.Second, WriteTimeout: 60 * time.Second,
-		DrainTimeout: 30 * time.Second, DrainIdle: 10 * time.Second,
+		Limits: ipc.Limits{
+			Threads: 3, QueueDepth: 1024, QueueTimeout: 30 * time.Second,
+			HeadTimeout: 15 * time.Second, IdleTimeout: 65 * time.Second, WriteTimeout: 60 * time.Second,
+			DrainTimeout: 30 * time.Second, DrainIdle: 10 * time.Second,
+		},
 	}
 }

@@ -87,7 +87,7 @@ func TestOpen(t *testing.T) {
 		}
 	}
 	binds := s.Binds()
-	if binds[0] == binds[1] {
+	if binds[0].Address == binds[1].Address {
 		t.Errorf("two binds to any port got the same: %v", binds)
 	}
 	for slot := range 3 {

@@ -18,9 +18,17 @@ func (c *conn) Write(p []byte) (int, error) {
 	if c.answering.Load() {
 		c.observe(p)
 	}
-	if c.phase.Load() == phaseForeign {
+	switch {
+	case c.phase.Load() == phaseForeign:
 		return c.Conn.Write(p)
+	case c.buffering.Load():
+		return c.writeBuffered(p)
 	}
+	return c.writeThrough(p)
+}
+
+// writeThrough returns when the kernel has all of it.
+func (c *conn) writeThrough(p []byte) (int, error) {
 	written := 0
 	for {
 		piece := p[written:min(len(p), written+writePiece)]
@@ -42,7 +50,7 @@ func (c *conn) observe(p []byte) {
 	}
 	c.answering.Store(false)
 	if ok {
-		c.m.row.Answer(status)
+		c.m.Row.Answer(status)
 	}
 }
 
@@ -74,6 +82,14 @@ func (c *conn) ReadFrom(r io.Reader) (int64, error) {
 	limited, ok := r.(*io.LimitedReader)
 	if !ok {
 		limited = &io.LimitedReader{R: r, N: 1<<63 - 1}
+	}
+	if c.buffering.Load() {
+		if limited.N <= int64(c.m.Limits().BufferResponse) {
+			return io.Copy(writerOnly{c}, r)
+		}
+		if err := c.flushed(); err != nil {
+			return 0, err
+		}
 	}
 	var total int64
 	for limited.N > 0 {

@@ -137,7 +137,7 @@ func TestEveryAnswerCountsOnce(t *testing.T) {
 				want(t, "status", c.answer(method).status, status)
 			}
 			c.CloseWrite()
-			eventually(t, "the connection to be closed", func() bool { return w.row.Accepted.Load() == 1 && w.row.Open.Load() == 0 })
+			eventually(t, "the connection to be closed", func() bool { return w.Row.Accepted.Load() == 1 && w.Row.Open.Load() == 0 })
 			want(t, "answers by class", w.answers(), x.counted)
 		})
 	}
@@ -162,6 +162,6 @@ func TestCountsEqualTheClients(t *testing.T) {
 		class := fmt.Sprintf("%dxx", i+1)
 		want(t, class, counted, total.ClassCounts[class])
 	}
-	want(t, "accepted", w.row.Accepted.Load(), total.Opened)
-	eventually(t, "all connections to be closed", func() bool { return w.row.Open.Load() == 0 })
+	want(t, "accepted", w.Row.Accepted.Load(), total.Opened)
+	eventually(t, "all connections to be closed", func() bool { return w.Row.Open.Load() == 0 })
 }

@@ -194,7 +194,7 @@ func TestHalfCloseIsForwarded(t *testing.T) {
 
 	m := newTestMember(testConfig())
 	pipe, _ := net.Pipe()
-	if err := m.admit(pipe).CloseWrite(); err != nil {
+	if err := m.admit(pipe, 0).CloseWrite(); err != nil {
 		t.Errorf("where it cannot be done: %v", err)
 	}
 }

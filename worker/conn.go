@@ -2,13 +2,11 @@ package worker
 
 import (
 	"errors"
-	"io"
-	"math"
 	"net"
+	"net/http"
 	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -50,9 +48,16 @@ type conn struct {
 	reused    atomic.Bool  // a request has been served
 	awaited   atomic.Bool  // the engine has set the deadline for the first bytes of the next one
 
-	held atomic.Int32 // thread + 1 of the running HTTP/1 request
+	bind    int
+	held    atomic.Int32 // thread + 1 of the running HTTP/1 request
+	count   atomic.Int32 // requests begun
+	instant *instant     // writes without waiting; nil until the first such
+	pending *overflow    // what a slow client has not taken yet; nil until the first one is slow
 
 	muted        atomic.Bool   // the answer has been replaced: what the engine still writes is thrown away
+	buffering    atomic.Bool   // a thread is held: what cannot be written at once is buffered
+	bodySince    atomic.Int64  // coarse time at which a Read of a request body began; 0: none runs
+	bodyLate     atomic.Bool   // it made no progress for too long
 	readDeadline atomic.Int64  // what the engine asked for; 0: none
 	writeSince   atomic.Int64  // coarse time at which a running Write began or made progress; 0: none runs
 	acked        atomic.Uint64 // what the client had acknowledged at the last look at a running Write
@@ -65,12 +70,12 @@ type conn struct {
 }
 
 // admit wraps an accepted connection and counts it.
-func (m *member) admit(nc net.Conn) *conn {
-	c := &conn{Conn: nc, m: m}
-	c.answering.Store(true)
+func (m *member) admit(nc net.Conn, bind int) *conn {
+	c := &conn{Conn: nc, m: m, bind: bind}
+	c.answering.Store(!m.CountsItself)
 	c.idleSince.Store(m.coarse.Load())
-	m.row.Accepted.Add(1)
-	m.row.Open.Add(1)
+	m.Row.Accepted.Add(1)
+	m.Row.Open.Add(1)
 	m.mu.Lock()
 	m.conns[c] = struct{}{}
 	m.mu.Unlock()
@@ -88,8 +93,8 @@ func (c *conn) Close() error {
 	delete(m.conns, c)
 	left := len(m.conns)
 	m.mu.Unlock()
-	m.row.Open.Add(-1)
-	if left == 0 && m.draining.Load() {
+	m.Row.Open.Add(-1)
+	if left == 0 && m.Draining.Load() {
 		select {
 		case m.empty <- struct{}{}:
 		default:
@@ -106,11 +111,16 @@ func (c *conn) Read(p []byte) (int, error) {
 	}
 	for {
 		c.reading.Store(true)
-		if c.readDeadline.Load() == aborted && c.phase.Load() != phaseForeign {
+		phase := c.phase.Load()
+		if c.readDeadline.Load() == aborted && phase != phaseForeign {
 			c.reading.Store(false)
 			return 0, os.ErrDeadlineExceeded
 		}
+		if phase == phaseActive && len(p) > 1 { // of a body: net/http's watch for the client's disappearance reads one byte
+			c.bodySince.Store(c.m.coarse.Load())
+		}
 		n, err := c.Conn.Read(p)
+		c.bodySince.Store(0)
 		c.reading.Store(false)
 		if n > 0 {
 			c.heard()
@@ -127,7 +137,7 @@ func (c *conn) Read(p []byte) (int, error) {
 // begun notes that a head is arriving of which no byte was seen here.
 func (c *conn) begun() {
 	if c.readable.Load() == 0 {
-		now := c.m.clock.Now()
+		now := c.m.Clock.Now()
 		c.headSince.Store(now)
 		c.readable.Store(now)
 	}
@@ -136,7 +146,7 @@ func (c *conn) begun() {
 func (c *conn) heard() {
 	switch c.phase.Load() {
 	case phaseIdle:
-		now := c.m.clock.Now()
+		now := c.m.Clock.Now()
 		if c.readable.Load() == 0 {
 			c.headSince.Store(now)
 		}
@@ -148,115 +158,6 @@ func (c *conn) heard() {
 	}
 }
 
-// expired decides what a read that hit the real deadline means: the engine's own deadline, a head that does not end, a
-// silence that was too long (then it looks once more for bytes that came in this moment), or nothing, because the deadline
-// was moved meanwhile: then the read is done again.
-func (c *conn) expired(p []byte, timeout error) (n int, err error, again bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	d := c.readDeadline.Load()
-	now := c.m.clock.Now()
-	late := c.overdue(now)
-	if c.phase.Load() == phaseForeign || d != 0 && now >= d || late && c.readable.Load() != 0 {
-		return 0, timeout, false
-	}
-	// What the engine asks for is real from here on: it may be nearer than the next look.
-	wanted := time.Time{}
-	if d != 0 {
-		wanted = c.m.clock.Time(d)
-	}
-	c.applied.Store(d != 0)
-	if err := c.Conn.SetReadDeadline(wanted); err != nil {
-		return 0, err, false
-	}
-	if !late && !c.overstays(now) {
-		return 0, nil, true
-	}
-	if n := c.lastLook(p); n > 0 {
-		c.heard()
-		return n, nil, false
-	}
-	_ = c.Conn.Close() // at once: what arrives from here on is lost, and the engine takes its time
-	return 0, io.EOF, false
-}
-
-// lastLook reads what is there without waiting.
-func (c *conn) lastLook(p []byte) int {
-	sc, ok := c.Conn.(syscall.Conn)
-	if !ok {
-		return 0
-	}
-	raw, err := sc.SyscallConn()
-	if err != nil {
-		return 0
-	}
-	n := 0
-	_ = raw.Read(func(fd uintptr) bool {
-		n, _ = syscall.Read(int(fd), p)
-		return true
-	})
-	return max(n, 0)
-}
-
-// SetReadDeadline stores what the engine wants. Only what is near is given to the runtime.
-func (c *conn) SetReadDeadline(t time.Time) error {
-	if c.phase.Load() == phaseIdle && c.reused.Load() && c.awaited.Swap(true) {
-		// net/http has the four bytes after which it gives the head its own deadline: they may have been pipelined.
-		c.begun()
-	}
-	if t.IsZero() {
-		c.readDeadline.Store(0)
-		return c.unapply()
-	}
-	d := c.m.clock.At(t)
-	if d <= 0 { // before the machine was started, or so far ahead that the sum is too large
-		d = aborted
-		if t.After(c.m.clock.Time(d)) {
-			d = math.MaxInt64
-		}
-	}
-	c.readDeadline.Store(d)
-	if c.phase.Load() != phaseForeign && d-c.m.coarse.Load() > int64(lazyAfter) {
-		return c.unapply()
-	}
-	if d == aborted && !c.reading.Load() && c.phase.Load() != phaseForeign {
-		return nil // the next Read sees it before it goes into the socket; usually net/http's watch has not begun by then
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.applied.Store(true)
-	return c.Conn.SetReadDeadline(t)
-}
-
-func (c *conn) unapply() error {
-	if !c.applied.Load() {
-		return nil
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.applied.Store(false)
-	return c.Conn.SetReadDeadline(time.Time{})
-}
-
-// SetDeadline sets both.
-func (c *conn) SetDeadline(t time.Time) error {
-	if err := c.SetReadDeadline(t); err != nil {
-		return err
-	}
-	return c.SetWriteDeadline(t)
-}
-
-// SetWriteDeadline clears for nothing what was never set: net/http does so after each answer.
-func (c *conn) SetWriteDeadline(t time.Time) error {
-	if t.IsZero() && !c.writeLimited.Load() {
-		return nil
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.writeLimited.Store(!t.IsZero())
-	return c.Conn.SetWriteDeadline(t)
-}
-
 // CloseWrite is what net/http does before it closes on a client that still sends.
 func (c *conn) CloseWrite() error {
 	if hc, ok := c.Conn.(interface{ CloseWrite() error }); ok {
@@ -265,14 +166,61 @@ func (c *conn) CloseWrite() error {
 	return nil
 }
 
-// veil stops the interpretation of bytes.
-func (c *conn) veil() {
+// Veil stops the interpretation of bytes.
+func (c *conn) Veil() {
 	c.phase.Store(phaseVeiled)
 	c.answering.Store(false)
 }
 
-// release leaves the connection to others: from now on deadlines are real and nothing is evicted.
-func (c *conn) release() {
+// Veiled says whether bytes are interpreted.
+func (c *conn) Veiled() bool { return c.phase.Load() == phaseVeiled }
+
+// Begin notes that a request is being served.
+func (c *conn) Begin() {
+	c.idleSince.Store(0)
+	c.bodyLate.Store(false)
+	c.phase.CompareAndSwap(phaseIdle, phaseActive)
+}
+
+// End notes that the next request is awaited.
+func (c *conn) End() {
+	c.idleSince.Store(c.m.coarse.Load())
+	if c.phase.Load() == phaseVeiled {
+		return
+	}
+	c.readable.Store(0)
+	c.awaited.Store(false)
+	c.reused.Store(true)
+	c.answering.Store(!c.m.CountsItself)
+	c.phase.CompareAndSwap(phaseActive, phaseIdle)
+}
+
+// Readable is when the last bytes of the head arrived.
+func (c *conn) Readable() int64 { return c.readable.Load() }
+
+// Held is the thread of the running request.
+func (c *conn) Held() *atomic.Int32 { return &c.held }
+
+// Answering is true until the answer begins.
+func (c *conn) Answering() bool { return c.answering.Load() }
+
+// Bind is the number of its bind.
+func (c *conn) Bind() int { return c.bind }
+
+// Mute throws away what is still written.
+func (c *conn) Mute() { c.muted.Store(true) }
+
+// Count counts a request and returns which it is.
+func (c *conn) Count() int { return int(c.count.Add(1)) }
+
+// Release leaves the connection to others: from now on deadlines are real and nothing is evicted. A thread that is held is
+// given back.
+func (c *conn) Release() {
+	if c.answering.Load() && c.phase.Load() == phaseActive { // hijacked before an answer: the application gives its own
+		c.m.Row.Answer(http.StatusSwitchingProtocols)
+	}
+	c.m.GiveBack(&c.held)
+	c.Buffer(false)
 	c.answering.Store(false)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -281,74 +229,4 @@ func (c *conn) release() {
 	if c.applied.Swap(false) {
 		_ = c.Conn.SetReadDeadline(time.Time{})
 	}
-}
-
-// look is the pulse's view of a connection: it fires the deadlines that are stored here.
-func (c *conn) look(now int64) {
-	if c.phase.Load() == phaseForeign {
-		return
-	}
-	if since := c.writeSince.Load(); since != 0 && c.m.config.WriteTimeout > 0 {
-		c.lookAtWrite(now, since)
-	}
-	if d := c.readDeadline.Load(); d != 0 && now >= d {
-		c.kick()
-		return
-	}
-	if c.overdue(now) || c.overstays(now) {
-		c.kick()
-	}
-}
-
-// overdue is true when the client takes too long: over the head of a request whose first byte is there, over the first
-// request of all, or over saying anything between two. Where the engine's owner has limits of his own, those count.
-func (c *conn) overdue(now int64) bool {
-	since, limit := c.idleSince.Load(), c.m.idleLimit
-	switch phase := c.phase.Load(); {
-	case phase == phaseIdle && c.readable.Load() != 0:
-		since, limit = c.headSince.Load(), c.m.headLimit
-	case phase == phaseIdle && !c.reused.Load():
-		limit = c.m.headLimit
-	case phase != phaseIdle && phase != phaseVeiled:
-		return false
-	}
-	return limit > 0 && since != 0 && now-since > int64(limit+quietPulse) // since may be that old
-}
-
-// lookAtWrite ends a write that makes no progress. A client that takes little at a time is alive, and one that has taken
-// all waits for the handler, which ReadFrom may be waiting for, too.
-func (c *conn) lookAtWrite(now, since int64) {
-	acked, more, ok := delivered(c.Conn)
-	switch {
-	case ok && (c.acked.Swap(acked) != acked || !more):
-		c.writeSince.CompareAndSwap(since, now) // else another write has begun, or none runs
-	case now-since > int64(c.m.config.WriteTimeout):
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.writeLimited.Store(true)
-		_ = c.Conn.SetWriteDeadline(longAgo)
-	}
-}
-
-// overstays is true when drain-idle is over: a draining worker has waited that long for the connection to speak.
-func (c *conn) overstays(now int64) bool {
-	if !c.m.draining.Load() {
-		return false
-	}
-	phase := c.phase.Load()
-	// A head that is arriving has all the time that the engine gives it. In a veiled connection it cannot be seen.
-	idle := phase == phaseIdle && c.readable.Load() == 0 || phase == phaseVeiled
-	since := c.idleSince.Load() // after the phase: if a request has begun meanwhile, it is 0
-	return idle && since != 0 && now-max(since, c.m.drainSince.Load()) > int64(c.m.config.DrainIdle+pulseInterval)
-}
-
-// kick makes a waiting Read return, which then finds out why.
-func (c *conn) kick() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.phase.Load() == phaseForeign {
-		return
-	}
-	c.applied.Store(true)
-	_ = c.Conn.SetReadDeadline(longAgo)
 }

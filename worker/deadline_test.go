@@ -25,7 +25,7 @@ func admitted(t *testing.T, change ...func(*setup)) (*conn, *spy, *client) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := m.admit(nc)
+	c := m.admit(nc, 0)
 	t.Cleanup(func() { c.Close() })
 	return c, nc.(*spy), peer
 }
@@ -92,11 +92,11 @@ func TestFarDeadlineIsOnlyStored(t *testing.T) {
 		t.Errorf("the runtime was given %v and %v", set, s.writeDeadlines)
 	}
 	got := c.read(t)
-	c.look(c.m.clock.At(far) - 1)
+	c.look(c.m.Clock.At(far) - 1)
 	want(t, "reads that ended before the deadline", len(got), 0)
 	want(t, "kicked", c.applied.Load(), false)
-	c.readDeadline.Store(c.m.clock.Now()) // as if an hour had passed
-	c.look(c.m.clock.Now())
+	c.readDeadline.Store(c.m.Clock.Now()) // as if an hour had passed
+	c.look(c.m.Clock.Now())
 	if r := await(t, "the deadline", got); !errors.Is(r.err, os.ErrDeadlineExceeded) {
 		t.Errorf("after the deadline: %+v", r)
 	}
@@ -110,7 +110,7 @@ func TestDeadlineAtTheEndOfTime(t *testing.T) {
 			t.Error(err)
 		}
 		got := c.read(t)
-		c.look(c.m.clock.Now())
+		c.look(c.m.Clock.Now())
 		peer.send("x")
 		want(t, "read until "+end.String(), await(t, "the read", got).text, "x")
 	}
@@ -197,15 +197,15 @@ func TestReleasedConnectionIsLeftAlone(t *testing.T) {
 	c, s, peer := admitted(t)
 	c.SetReadDeadline(time.Now().Add(time.Hour))
 	c.kick()
-	c.release()
+	c.Release()
 	if set := s.deadlines(); !set[len(set)-1].IsZero() {
 		t.Errorf("the kick before was not taken back: %v", set)
 	}
-	c.m.draining.Store(true)
+	c.m.Draining.Store(true)
 	c.readDeadline.Store(1)
 	c.writeSince.Store(1)
 	c.kick() // one that was on its way
-	c.look(c.m.clock.Now())
+	c.look(c.m.Clock.Now())
 	if set := s.deadlines(); len(set) != 0 || len(s.writeDeadlines) != 0 {
 		t.Errorf("the runtime was given %v and %v", set, s.writeDeadlines)
 	}

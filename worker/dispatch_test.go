@@ -14,7 +14,7 @@ import (
 
 func (w *testWorker) eventuallyWaiting(t *testing.T, n int64) {
 	t.Helper()
-	eventually(t, "requests to wait for a thread", func() bool { return w.row.Waiting.Load() == n })
+	eventually(t, "requests to wait for a thread", func() bool { return w.Row.Waiting.Load() == n })
 }
 
 // Under load never more handlers run than there are threads, and every request is answered.
@@ -34,8 +34,8 @@ func TestNeverMoreHandlersThanThreads(t *testing.T) {
 		t.Error(report)
 	}
 	want(t, "most handlers at a time", most.Load(), 3)
-	want(t, "observed durations", count(&w.row.Duration), 1200)
-	want(t, "observed waits", count(&w.row.Wait), 1200)
+	want(t, "observed durations", count(&w.Row.Duration), 1200)
+	want(t, "observed waits", count(&w.Row.Wait), 1200)
 	eventually(t, "all threads to be free", func() bool { return w.board.Busy(0) == 0 })
 }
 
@@ -59,7 +59,7 @@ func TestRefusedWhenTooManyWait(t *testing.T) {
 		want(t, "status", a.status, http.StatusServiceUnavailable)
 		want(t, "Retry-After", a.header.Get("Retry-After"), "1")
 		want(t, "body", a.body, "503 service unavailable: too many requests wait for a thread\n")
-		want(t, "refused", w.row.Refused.Load(), i+1)
+		want(t, "refused", w.Row.Refused.Load(), i+1)
 	}
 	close(g.leave)
 	want(t, "answer", running.answer("GET").body, "/running")
@@ -79,7 +79,7 @@ func TestRefusedWhenNoThreadInTime(t *testing.T) {
 	close(g.leave)
 	running.answer("GET")
 	want(t, "answer after the refusal", waiting.get("/again").body, "/again")
-	want(t, "refused", w.row.Refused.Load(), 1)
+	want(t, "refused", w.Row.Refused.Load(), 1)
 	w.wantAnswers(t, [5]int64{0, 2, 0, 0, 1})
 }
 
@@ -96,8 +96,8 @@ func TestClientLeavesWhileWaiting(t *testing.T) {
 	w.eventuallyWaiting(t, 0)
 	close(g.leave)
 	running.answer("GET")
-	eventually(t, "the connection to be closed here too", func() bool { return w.row.Open.Load() == 1 })
-	want(t, "refused", w.row.Refused.Load(), 0)
+	eventually(t, "the connection to be closed here too", func() bool { return w.Row.Open.Load() == 1 })
+	want(t, "refused", w.Row.Refused.Load(), 0)
 	want(t, "handlers that ran", len(g.entered), 0)
 	w.wantAnswers(t, [5]int64{0, 1, 0, 0, 0})
 	want(t, "log", w.log.String(), "")
@@ -118,7 +118,7 @@ func TestWaitBeginsWhenReadable(t *testing.T) {
 		passed(time.Now().Add(slow))
 		c.send("Host: test\r\n\r\n")
 		c.answer("GET")
-		if got := waited(&w.row.Wait); got >= slow {
+		if got := waited(&w.Row.Wait); got >= slow {
 			t.Errorf("waited %v, although a thread was free", got)
 		}
 	})
@@ -134,11 +134,11 @@ func TestWaitBeginsWhenReadable(t *testing.T) {
 		close(g.leave)
 		second.answer("GET")
 		first.answer("GET")
-		eventually(t, "two observations", func() bool { return count(&w.row.Duration) == 2 })
-		if got := waited(&w.row.Wait); got < slow {
+		eventually(t, "two observations", func() bool { return count(&w.Row.Duration) == 2 })
+		if got := waited(&w.Row.Wait); got < slow {
 			t.Errorf("waited %v, want at least %v", got, slow)
 		}
-		if got := waited(&w.row.Duration); got < slow {
+		if got := waited(&w.Row.Duration); got < slow {
 			t.Errorf("ran %v, want at least %v", got, slow)
 		}
 	})
@@ -149,11 +149,11 @@ func TestCellsTellWhatRuns(t *testing.T) {
 	g := newGate()
 	w := startWorker(t, g)
 	c := dial(t, w.addr)
-	before := w.clock.Now()
+	before := w.Clock.Now()
 	c.send("PUT /a/path?and=query HTTP/1.1\r\nHost: test\r\n\r\n")
 	await(t, "the handler", g.entered)
 	work := w.board.Cell(0, 0).Read()
-	if !work.Running || work.Method != "PUT" || work.Path != "/a/path" || work.Since < before || work.Since > w.clock.Now() {
+	if !work.Running || work.Method != "PUT" || work.Path != "/a/path" || work.Since < before || work.Since > w.Clock.Now() {
 		t.Errorf("thread 0 says %+v", work)
 	}
 	want(t, "busy", w.board.Busy(0), 1)

@@ -11,31 +11,29 @@ import (
 
 // drain finishes what runs and leaves: no more accepting, then the acknowledgement, then waiting for the connections.
 func (m *member) drain(o order) error {
-	over, cancel := context.WithTimeout(context.Background(), m.config.DrainTimeout)
+	over, cancel := context.WithTimeout(context.Background(), m.Limits().DrainTimeout)
 	defer cancel()
-	m.drainSince.Store(m.clock.Now())
-	m.row.State.Store(scoreboard.StateDraining)
+	m.drainSince.Store(m.Clock.Now())
+	m.Row.State.Store(scoreboard.StateDraining)
 	m.stopAccepting(over, o.final)
 	if m.control != nil {
 		_ = m.control.Send(ipc.Message{Type: ipc.Draining, Text: o.why}, -1)
 	}
 	if !callWithin(over, m.options.onDrain...) {
-		m.log.Warn("an OnDrain hook runs for longer than the drain timeout: leaving without it")
+		m.Log.Warn("an OnDrain hook runs for longer than the drain timeout: leaving without it")
 	}
 	left := m.awaitConnections(over)
-	if m.stopEngine != nil {
-		m.stopEngine(left)
-	}
+	m.engine.Stop(left)
 	exit, cancelExit := context.WithTimeout(context.Background(), time.Second)
 	defer cancelExit()
 	if !callWithin(exit, m.options.onExit...) {
-		m.log.Warn("an OnExit hook runs for longer than a second: leaving without it")
+		m.Log.Warn("an OnExit hook runs for longer than a second: leaving without it")
 	}
 	if m.control != nil {
 		_ = m.control.Send(ipc.Message{Type: ipc.Bye, Left: left}, -1)
 	}
 	if left > 0 {
-		return fmt.Errorf("worker: %d connections were still open when the drain timeout of %v ended", left, m.config.DrainTimeout)
+		return fmt.Errorf("worker: %d connections were still open when the drain timeout of %v ended", left, m.Limits().DrainTimeout)
 	}
 	return nil
 }
@@ -43,7 +41,7 @@ func (m *member) drain(o order) error {
 // stopAccepting returns when no source accepts any more. What an Accept under way still brings is served like all others.
 func (m *member) stopAccepting(over context.Context, final bool) {
 	m.mu.Lock()
-	m.draining.Store(true)
+	m.Draining.Store(true)
 	for key, s := range m.sources {
 		delete(m.sources, key)
 		if final {
@@ -54,7 +52,7 @@ func (m *member) stopAccepting(over context.Context, final bool) {
 	}
 	m.mu.Unlock()
 	if !callWithin(over, m.accepting.Wait) {
-		m.log.Warn("the application has not taken the accepted connections: leaving without it")
+		m.Log.Warn("the application has not taken the accepted connections: leaving without it")
 	}
 	close(m.drained)
 }

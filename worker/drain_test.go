@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/prefork/cluster/ipc/scoreboard"
+	"github.com/prefork/cluster/worker/internal/nethttp"
 )
 
 // An idle connection may speak once more, and learns then that it was the last time.
@@ -16,9 +17,9 @@ func TestDrainAnswersOnceMore(t *testing.T) {
 	w := startWorker(t, http.HandlerFunc(hello))
 	spoke, fresh := dial(t, w.addr), dial(t, w.addr)
 	want(t, "Connection: close before", spoke.get("/").close, false)
-	eventually(t, "both to be accepted", func() bool { return w.row.Accepted.Load() == 2 })
+	eventually(t, "both to be accepted", func() bool { return w.Row.Accepted.Load() == 2 })
 	w.drain(t, order{})
-	want(t, "state", w.row.State.Load(), scoreboard.StateDraining)
+	want(t, "state", w.Row.State.Load(), scoreboard.StateDraining)
 	for _, c := range []*client{spoke, fresh} {
 		a := c.get("/")
 		want(t, "body", a.body, "hello")
@@ -35,7 +36,7 @@ func TestDrainIdle(t *testing.T) {
 	w := startWorker(t, http.HandlerFunc(hello), func(s *setup) { s.config.DrainIdle = idle })
 	spoke, fresh := dial(t, w.addr), dial(t, w.addr)
 	spoke.get("/")
-	eventually(t, "both to be accepted", func() bool { return w.row.Accepted.Load() == 2 })
+	eventually(t, "both to be accepted", func() bool { return w.Row.Accepted.Load() == 2 })
 	started := time.Now()
 	w.order(order{})
 	for _, c := range []*client{spoke, fresh} {
@@ -45,7 +46,7 @@ func TestDrainIdle(t *testing.T) {
 		}
 	}
 	w.wantResult(t)
-	want(t, "open", w.row.Open.Load(), 0)
+	want(t, "open", w.Row.Open.Load(), 0)
 }
 
 // What runs when the drain begins is finished, and drain-idle begins anew after it.
@@ -140,13 +141,13 @@ func TestHooksInOrder(t *testing.T) {
 				default:
 					note("drain while accepting")
 				}
-				if w.row.Open.Load() != 1 {
+				if w.Row.Open.Load() != 1 {
 					note("no connection left")
 				}
 			}),
 			OnDrain(func() { note("drain again"); close(drains) }),
 			OnExit(func() {
-				if w.row.Open.Load() != 0 {
+				if w.Row.Open.Load() != 0 {
 					note("a connection was left")
 				}
 				note("exit again")
@@ -172,9 +173,9 @@ func TestOnBootFails(t *testing.T) {
 		OnBoot(func(Info) error { t.Error("the next hook was called"); return nil }),
 		OnExit(func() { t.Error("OnExit was called") }),
 	})
-	m.serve = newEngine(m, &http.Server{}).serve
+	m.engine = nethttp.New(&m.Worker, &http.Server{})
 	wantError(t, m.run(), "worker: boot: no database")
-	want(t, "state", m.row.State.Load(), scoreboard.StateBoot)
+	want(t, "state", m.Row.State.Load(), scoreboard.StateBoot)
 	want(t, "sources", len(m.sources), 0)
 }
 

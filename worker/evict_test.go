@@ -14,18 +14,18 @@ import (
 func overdue(t *testing.T) (*conn, *spy, *client) {
 	t.Helper()
 	c, s, peer := admitted(t)
-	c.m.draining.Store(true)
-	long := c.m.clock.Now() - int64(time.Hour)
+	c.m.Draining.Store(true)
+	long := c.m.Clock.Now() - int64(time.Hour)
 	c.m.drainSince.Store(long)
 	c.idleSince.Store(long)
-	want(t, "overstays", c.overstays(c.m.clock.Now()), true)
+	want(t, "overstays", c.overstays(c.m.Clock.Now()), true)
 	return c, s, peer
 }
 
 func TestEviction(t *testing.T) {
 	c, _, peer := overdue(t)
 	got := c.read(t)
-	c.look(c.m.clock.Now())
+	c.look(c.m.Clock.Now())
 	want(t, "read", await(t, "the read", got), reading{err: io.EOF})
 	c.Close()
 	peer.wantEOF()
@@ -43,11 +43,11 @@ func TestBytesInTheInstantOfEviction(t *testing.T) {
 		t.Fatalf("%q, %v, again %v", p[:n], err, again)
 	}
 	want(t, "a head has begun", c.readable.Load() != 0, true)
-	want(t, "overstays", c.overstays(c.m.clock.Now()), false)
+	want(t, "overstays", c.overstays(c.m.Clock.Now()), false)
 
 	// It has all the time that the engine gives it.
 	got := c.read(t)
-	c.look(c.m.clock.Now())
+	c.look(c.m.Clock.Now())
 	c.kick()
 	peer.send("Host: test\r\n\r\n")
 	want(t, "read", await(t, "the rest", got), reading{text: "Host: test\r\n\r\n"})
@@ -118,16 +118,16 @@ func TestWhoOverstays(t *testing.T) {
 		{"silent for not quite long enough", func(*conn) {}, idleSince + patience, false},
 		{"silent since before the drain", func(c *conn) { c.idleSince.Store(1) }, drainSince + patience, false},
 		{"silent since before the drain, long enough", func(c *conn) { c.idleSince.Store(1) }, drainSince + patience + 1, true},
-		{"not draining", func(c *conn) { c.m.draining.Store(false) }, idleSince + 2*patience, false},
+		{"not draining", func(c *conn) { c.m.Draining.Store(false) }, idleSince + 2*patience, false},
 		{"a head is arriving", func(c *conn) { c.readable.Store(1) }, idleSince + 2*patience, false},
 		{"a request runs", func(c *conn) { c.phase.Store(phaseActive) }, idleSince + 2*patience, false},
 		{"a request has just begun", func(c *conn) { c.idleSince.Store(0) }, idleSince + 2*patience, false},
-		{"TLS", func(c *conn) { c.veil() }, idleSince + patience + 1, true},
-		{"TLS, and a request runs", func(c *conn) { c.veil(); c.idleSince.Store(0) }, idleSince + 2*patience, false},
-		{"hijacked", func(c *conn) { c.release() }, idleSince + 2*patience, false},
+		{"TLS", func(c *conn) { c.Veil() }, idleSince + patience + 1, true},
+		{"TLS, and a request runs", func(c *conn) { c.Veil(); c.idleSince.Store(0) }, idleSince + 2*patience, false},
+		{"hijacked", func(c *conn) { c.Release() }, idleSince + 2*patience, false},
 	} {
 		c, _, _ := admitted(t)
-		c.m.draining.Store(true)
+		c.m.Draining.Store(true)
 		c.m.drainSince.Store(drainSince)
 		c.idleSince.Store(idleSince)
 		test.change(c)
@@ -138,7 +138,7 @@ func TestWhoOverstays(t *testing.T) {
 // Under TLS any byte is a sign of life, but not while a request has it anyway.
 func TestVeiledSignsOfLife(t *testing.T) {
 	c, _, peer := admitted(t)
-	c.veil()
+	c.Veil()
 	c.idleSince.Store(1)
 	peer.send("x")
 	await(t, "the byte", c.read(t))

@@ -71,13 +71,13 @@ func TestFinalDrainServesTheQueue(t *testing.T) {
 		w := startWorker(t, http.HandlerFunc(hello), func(s *setup) { s.listeners = []net.Listener{l} })
 		w.order(order{final: true})
 		if !blocked {
-			eventually(t, "the order to arrive", w.draining.Load)
+			eventually(t, "the order to arrive", w.Draining.Load)
 			close(l.open)
 		}
 		await(t, "accepting to end", w.drained)
 		wantAllAnswered(t, clients, true)
 		w.wantResult(t)
-		want(t, "accepted", w.row.Accepted.Load(), int64(len(clients)))
+		want(t, "accepted", w.Row.Accepted.Load(), int64(len(clients)))
 	}
 }
 
@@ -91,11 +91,11 @@ func TestDrainLeavesTheQueueToOthers(t *testing.T) {
 	eventually(t, "its descriptor to be closed", func() bool { return !queued(l) })
 	close(l.open)
 	leaving.wantResult(t)
-	want(t, "accepted by the one that leaves", leaving.row.Accepted.Load(), 0)
+	want(t, "accepted by the one that leaves", leaving.Row.Accepted.Load(), 0)
 
 	w := startWorker(t, http.HandlerFunc(hello), func(s *setup) { s.listeners = []net.Listener{other} })
 	wantAllAnswered(t, clients, false)
-	want(t, "accepted by the other", w.row.Accepted.Load(), 50)
+	want(t, "accepted by the other", w.Row.Accepted.Load(), 50)
 }
 
 // Workers that share a listener leave together: whoever finds the queue empty goes, even if it has just seen a connection.
@@ -111,7 +111,7 @@ func TestFinalDrainOfASharedListener(t *testing.T) {
 		}
 		for _, w := range workers {
 			w.order(order{final: true})
-			eventually(t, "the order to arrive", w.draining.Load)
+			eventually(t, "the order to arrive", w.Draining.Load)
 		}
 		var both sync.WaitGroup
 		both.Go(func() { close(first.open) })
@@ -121,7 +121,7 @@ func TestFinalDrainOfASharedListener(t *testing.T) {
 		var accepted int64
 		for _, w := range workers {
 			w.wantResult(t)
-			accepted += w.row.Accepted.Load()
+			accepted += w.Row.Accepted.Load()
 		}
 		want(t, "accepted", accepted, 20)
 	}
@@ -164,7 +164,7 @@ func TestFinalDrainDoesNotWaitForWhatOthersTook(t *testing.T) {
 		l.honest.Store(honest)
 		w := startWorker(t, http.HandlerFunc(hello), func(s *setup) { s.listeners = []net.Listener{l} })
 		w.order(order{final: true})
-		eventually(t, "the order to arrive", w.draining.Load)
+		eventually(t, "the order to arrive", w.Draining.Load)
 		late := dial(t, l.Addr().String()) // it is still served
 		want(t, "body", late.get("/").body, "hello")
 		l.taken(t)

@@ -12,6 +12,8 @@ import (
 
 	"github.com/prefork/cluster/ipc"
 	"github.com/prefork/cluster/ipc/scoreboard"
+	"github.com/prefork/cluster/worker/internal/engine"
+	"github.com/prefork/cluster/worker/internal/nethttp"
 )
 
 // setup is what a test may change before its worker starts.
@@ -44,9 +46,7 @@ func testConfig() ipc.WorkerConfig {
 // newTestMember is a member that does nothing yet, not even pulse.
 func newTestMember(config ipc.WorkerConfig, listeners ...net.Listener) *member {
 	m := &member{
-		config:  config,
-		log:     new(logBook).logger(),
-		clock:   scoreboard.NewClock(),
+		Worker:  engine.Worker{Config: config, Log: new(logBook).logger(), Clock: scoreboard.NewClock()},
 		board:   scoreboard.Private(config.Threads),
 		binds:   listeners,
 		sources: map[sourceKey]*source{},
@@ -56,13 +56,11 @@ func newTestMember(config ipc.WorkerConfig, listeners ...net.Listener) *member {
 		empty:   make(chan struct{}, 1),
 		failed:  make(chan error, 1),
 	}
-	m.row = m.board.Row(0)
-	m.coarse.Store(m.clock.Now())
-	cells := make([]*scoreboard.Cell, config.Threads)
-	for i := range cells {
-		cells[i] = m.board.Cell(0, i)
+	m.Row = m.board.Row(0)
+	m.coarse.Store(m.Clock.Now())
+	if err := m.makePool(); err != nil {
+		panic(err)
 	}
-	m.pool = newLease(cells, m.row, m.clock, config.QueueDepth, config.QueueTimeout)
 	return m
 }
 
@@ -78,9 +76,8 @@ func startWorker(t *testing.T, h http.Handler, change ...func(*setup)) *testWork
 	}
 	w := &testWorker{member: newTestMember(s.config, s.listeners...), addr: s.listeners[0].Addr().String(), log: &logBook{}}
 	w.options = collect(s.options)
-	w.member.log = w.log.logger()
-	e := newEngine(w.member, s.server)
-	w.serve, w.stopEngine = e.serve, e.stop
+	w.member.Log = w.log.logger()
+	w.engine = nethttp.New(&w.Worker, s.server)
 	w.begin(t)
 	return w
 }
@@ -103,7 +100,7 @@ func (w *testWorker) begin(t *testing.T) {
 			return len(result) > 0
 		})
 	})
-	eventually(t, "ready", func() bool { return w.row.State.Load() == scoreboard.StateReady })
+	eventually(t, "ready", func() bool { return w.Row.State.Load() == scoreboard.StateReady })
 }
 
 // drain orders it and returns once nothing is accepted any more.
@@ -122,7 +119,7 @@ func (m *member) age(d time.Duration) {
 		if since := c.idleSince.Load(); since != 0 {
 			c.idleSince.CompareAndSwap(since, since-int64(d))
 		}
-		c.look(m.clock.Now())
+		c.look(m.Clock.Now())
 	}
 }
 
@@ -144,13 +141,13 @@ func (w *testWorker) wantAnswers(t *testing.T, wanted [scoreboard.Classes]int64)
 	for _, n := range wanted {
 		sum += n
 	}
-	eventually(t, "all answers to be counted", func() bool { return w.row.Total() >= sum })
+	eventually(t, "all answers to be counted", func() bool { return w.Row.Total() >= sum })
 	want(t, "answers by class", w.answers(), wanted)
 }
 
 func (w *testWorker) answers() (counts [scoreboard.Classes]int64) {
 	for i := range counts {
-		counts[i] = w.row.Requests[i].Load()
+		counts[i] = w.Row.Requests[i].Load()
 	}
 	return counts
 }

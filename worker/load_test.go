@@ -58,14 +58,14 @@ func TestNothingIsLostWhenWorkersFollowEachOther(t *testing.T) {
 		worker = next()
 		old.order(order{})
 		old.wantResult(t)
-		counted += old.row.Total()
-		accepted += old.row.Accepted.Load()
+		counted += old.Row.Total()
+		accepted += old.Row.Accepted.Load()
 	}
 	answers.await(t, 300)
 	stop()
 	clients.Wait()
-	counted += worker.row.Total()
-	accepted += worker.row.Accepted.Load()
+	counted += worker.Row.Total()
+	accepted += worker.Row.Accepted.Load()
 
 	t.Log(total)
 	if total.Losses() != 0 {

@@ -14,27 +14,19 @@ import (
 
 	"github.com/prefork/cluster/ipc"
 	"github.com/prefork/cluster/ipc/scoreboard"
+	"github.com/prefork/cluster/worker/internal/engine"
+	"github.com/prefork/cluster/worker/internal/pool"
 )
 
 // member is this process as a part of the cluster: its seat, its sources of connections and what is open.
 type member struct {
-	info   Info
-	config ipc.WorkerConfig
-	// What the connection wrapper watches itself, because net/http would read the clock for it; 0: it does not.
-	headLimit, idleLimit time.Duration
-	options              options
-	log                  *slog.Logger
-	clock                scoreboard.Clock
-	board                *scoreboard.Board
-	row                  *scoreboard.Row
-	pool                 *lease
-	control              *ipc.Channel // nil when alone
-	binds                []net.Listener
-
-	// serve takes connections from one source of a bind until its Accept fails.
-	serve func(bind int, l net.Listener) error
-	// stopEngine ends the engine when left connections are open; nil if there is none to tell.
-	stopEngine func(left int)
+	engine.Worker
+	info    Info
+	options options
+	board   *scoreboard.Board
+	control *ipc.Channel // nil when alone
+	binds   []net.Listener
+	engine  engine.Engine
 
 	mu        sync.Mutex
 	sources   map[sourceKey]*source
@@ -42,7 +34,6 @@ type member struct {
 	accepting sync.WaitGroup // running serve calls
 
 	coarse     atomic.Int64 // the clock at the last pulse: good enough for timeouts of seconds
-	draining   atomic.Bool
 	drainSince atomic.Int64
 	drained    chan struct{} // closed when a draining worker accepts no more
 	orders     chan order    // capacity 1: the first one counts
@@ -81,8 +72,8 @@ func join(o options) (*member, error) {
 		return nil, fmt.Errorf("worker: %w", err)
 	}
 	m := &member{
+		Worker:  engine.Worker{Clock: scoreboard.NewClock()},
 		options: o,
-		clock:   scoreboard.NewClock(),
 		sources: map[sourceKey]*source{},
 		conns:   map[*conn]struct{}{},
 		drained: make(chan struct{}),
@@ -98,22 +89,20 @@ func join(o options) (*member, error) {
 	if err != nil {
 		return nil, fmt.Errorf("worker: %w", err)
 	}
-	if m.log = o.logger; m.log == nil {
-		m.log = slog.New(slog.NewTextHandler(os.Stderr, nil)).With("slot", m.info.Slot, "pid", os.Getpid(), "generation", m.info.Generation)
+	if m.Log = o.logger; m.Log == nil {
+		m.Log = slog.New(slog.NewTextHandler(os.Stderr, nil)).With("slot", m.info.Slot, "pid", os.Getpid(), "generation", m.info.Generation)
 	}
-	cells := make([]*scoreboard.Cell, m.config.Threads)
-	for i := range cells {
-		cells[i] = m.board.Cell(m.info.Seat, i)
+	if err := m.makePool(); err != nil {
+		return nil, m.giveUp(fmt.Errorf("worker: %w", err))
 	}
-	m.pool = newLease(cells, m.row, m.clock, m.config.QueueDepth, m.config.QueueTimeout)
-	m.coarse.Store(m.clock.Now())
+	m.coarse.Store(m.Clock.Now())
 	current.Store(&m.info)
 	return m, nil
 }
 
 func (m *member) joinCluster(h *ipc.Handover) error {
 	m.info = Info{Slot: h.Slot(), Seat: h.Seat, Generation: h.Generation}
-	m.config = h.Config
+	m.Config = h.Config
 	// In ps and top a process has the name of its program file, which is a number here: it was run through a descriptor.
 	_ = os.WriteFile("/proc/self/comm", fmt.Appendf(nil, "cluster-w%d", m.info.Slot), 0)
 	var err error
@@ -131,8 +120,8 @@ func (m *member) joinCluster(h *ipc.Handover) error {
 		return m.giveUp(err)
 	}
 	h.Scoreboard.Close()
-	if h.Seat < 0 || h.Seat >= 2*m.board.Slots() || m.config.Threads < 1 || m.config.Threads > m.board.Threads() {
-		return m.giveUp(fmt.Errorf("seat %d with %d threads does not fit a scoreboard of %d slots × %d threads", h.Seat, m.config.Threads, m.board.Slots(), m.board.Threads()))
+	if h.Seat < 0 || h.Seat >= 2*m.board.Slots() || m.Config.Threads < 1 || m.Config.Threads > m.board.Threads() {
+		return m.giveUp(fmt.Errorf("seat %d with %d threads does not fit a scoreboard of %d slots × %d threads", h.Seat, m.Config.Threads, m.board.Slots(), m.board.Threads()))
 	}
 	for i, fd := range h.Binds {
 		l, err := listen(fd)
@@ -141,17 +130,32 @@ func (m *member) joinCluster(h *ipc.Handover) error {
 		}
 		m.binds = append(m.binds, l)
 	}
-	m.row = m.board.Row(m.info.Seat)
-	m.row.PID.Store(int64(os.Getpid()))
-	m.row.Generation.Store(int64(m.info.Generation))
-	m.row.State.Store(scoreboard.StateBoot)
-	m.row.Heartbeat.Store(m.clock.Now())
+	m.Row = m.board.Row(m.info.Seat)
+	m.Row.PID.Store(int64(os.Getpid()))
+	m.Row.Generation.Store(int64(m.info.Generation))
+	m.Row.State.Store(scoreboard.StateBoot)
+	m.Row.Heartbeat.Store(m.Clock.Now())
 	return nil
+}
+
+// makePool makes the threads: as many places as the scoreboard has, as many in use as are wanted.
+func (m *member) makePool() error {
+	cells := make([]*scoreboard.Cell, m.board.Threads())
+	for i := range cells {
+		cells[i] = m.board.Cell(m.info.Seat, i)
+	}
+	l := m.Config.Limits
+	m.SetLimits(l)
+	var err error
+	m.Pool, err = pool.New(m.Config.Pool, cells, m.Row, m.Clock, pool.Bounds{Threads: l.Threads, Depth: l.QueueDepth, Timeout: l.QueueTimeout})
+	return err
 }
 
 // giveUp tells the master why the worker will not start, and returns the same error for standard error.
 func (m *member) giveUp(err error) error {
-	_ = m.control.Send(ipc.Message{Type: ipc.Error, Text: err.Error()}, -1)
+	if m.control != nil {
+		_ = m.control.Send(ipc.Message{Type: ipc.Error, Text: err.Error()}, -1)
+	}
 	return err
 }
 
@@ -159,11 +163,7 @@ func (m *member) giveUp(err error) error {
 func (m *member) run() error {
 	for _, f := range m.options.onBoot {
 		if err := f(m.info); err != nil {
-			err = fmt.Errorf("worker: boot: %w", err)
-			if m.control != nil {
-				return m.giveUp(err)
-			}
-			return err
+			return m.giveUp(fmt.Errorf("worker: boot: %w", err))
 		}
 	}
 	beat, err := newMetronome()
@@ -182,7 +182,7 @@ func (m *member) run() error {
 	if m.control != nil {
 		go m.obey()
 	}
-	m.row.State.Store(scoreboard.StateReady)
+	m.Row.State.Store(scoreboard.StateReady)
 	if m.control != nil {
 		// It fails if the master has died, which obey sees too; connections may have been accepted by now.
 		_ = m.control.Send(ipc.Message{Type: ipc.Ready}, -1)
@@ -209,7 +209,7 @@ func (m *member) watchSignals(stop chan struct{}) {
 					continue
 				}
 				if asked++; asked > 1 {
-					m.log.Warn("second signal: leaving now", "signal", s.String(), "open", m.row.Open.Load())
+					m.Log.Warn("second signal: leaving now", "signal", s.String(), "open", m.Row.Open.Load())
 					os.Exit(8)
 				}
 				m.order(order{final: m.info.Alone, why: s.String()})
@@ -235,18 +235,18 @@ func (m *member) standAlone() error {
 		return err
 	}
 	m.info = Info{Alone: true}
-	m.config = aloneConfig()
-	m.board = scoreboard.Private(m.config.Threads)
-	m.row = m.board.Row(0)
+	m.Config = aloneConfig()
+	m.board = scoreboard.Private(m.Config.Threads)
+	m.Row = m.board.Row(0)
 	m.binds = []net.Listener{l}
-	fmt.Fprintf(os.Stderr, "serving alone on http://%s with %d threads (no cluster)\n", l.Addr(), m.config.Threads)
+	fmt.Fprintf(os.Stderr, "serving alone on http://%s with %d threads (no cluster)\n", l.Addr(), m.Config.Threads)
 	return nil
 }
 
 func aloneConfig() ipc.WorkerConfig {
 	return ipc.WorkerConfig{
 		Limits: ipc.Limits{
-			Threads: 3, QueueDepth: 1024, QueueTimeout: 30 * time.Second,
+			Threads: 3, QueueDepth: 1024, QueueTimeout: 30 * time.Second, BodyTimeout: 60 * time.Second,
 			HeadTimeout: 15 * time.Second, IdleTimeout: 65 * time.Second, WriteTimeout: 60 * time.Second,
 			DrainTimeout: 30 * time.Second, DrainIdle: 10 * time.Second,
 		},

@@ -23,7 +23,7 @@ func (m *member) obey() {
 			m.orphaned()
 			return
 		case err != nil:
-			m.log.Error("control channel broken", "err", err)
+			m.Log.Error("control channel broken", "err", err)
 			m.orphaned()
 			return
 		}
@@ -60,22 +60,22 @@ func (m *member) do(msg ipc.Message, fd *ipc.FD) {
 	case ipc.ReopenLogs:
 		// The library's own log is a pipe to the master, which has reopened its files.
 	case ipc.Error:
-		m.log.Warn("the master did not understand a message", "err", msg.Text)
+		m.Log.Warn("the master did not understand a message", "err", msg.Text)
 	default:
 		m.complain("unknown message type " + string(msg.Type))
 	}
 }
 
 func (m *member) complain(text string) {
-	m.log.Warn("control message refused", "err", text)
+	m.Log.Warn("control message refused", "err", text)
 	_ = m.control.Send(ipc.Message{Type: ipc.Error, Text: text}, -1)
 }
 
 // orphaned goes on serving for a while, in case a new master takes the clients over, and drains then. Nobody else holds
 // the listeners now, so what is queued in them is accepted first.
 func (m *member) orphaned() {
-	m.log.Warn("the master is gone: draining soon", "grace", m.config.OrphanGrace.String())
-	time.AfterFunc(m.config.OrphanGrace, func() { m.order(order{final: true, why: "the master is gone"}) })
+	m.Log.Warn("the master is gone: draining soon", "grace", m.Limits().OrphanGrace.String())
+	time.AfterFunc(m.Limits().OrphanGrace, func() { m.order(order{final: true, why: "the master is gone"}) })
 }
 
 // sendStacks answers with all goroutine stacks of this process, in a memfd: they are too long for a packet.

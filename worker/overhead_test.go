@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/prefork/cluster/worker/internal/nethttp"
 )
 
 // endless is a connection without a network: it brings the same request again and again and takes every answer. What a
@@ -90,15 +92,15 @@ func BenchmarkRequest(b *testing.B) {
 	b.Run("library", func(b *testing.B) {
 		b.ReportAllocs()
 		m := newTestMember(testConfig())
-		m.coarse.Store(m.clock.Now())
-		e := newEngine(m, &http.Server{Handler: handler})
+		m.coarse.Store(m.Clock.Now())
+		e := nethttp.New(&m.Worker, &http.Server{Handler: handler})
 		c := newEndless(b.N)
 		l := one{conns: make(chan net.Conn, 1)}
-		l.conns <- m.admit(c)
-		go func() { _ = e.serve(0, l) }()
+		l.conns <- m.admit(c, 0)
+		go func() { _ = e.Serve(0, l) }()
 		<-c.ended
 		close(l.conns)
-		if n := m.row.Total(); n != int64(b.N) {
+		if n := m.Row.Total(); n != int64(b.N) {
 			b.Fatalf("%d answers counted, want %d", n, b.N)
 		}
 	})

@@ -47,7 +47,7 @@ func TestPanicBeforeAnyByte(t *testing.T) {
 			want(t, "Connection: close", a.close, true)
 			c.wantEOF()
 			w.wantAnswers(t, [5]int64{0, 0, 0, 0, 1})
-			want(t, "panics", w.row.Panics.Load(), 1)
+			want(t, "panics", w.Row.Panics.Load(), 1)
 			for _, part := range []string{"handler panicked", "method=GET", "path=/the/path", "panic_test.go"} {
 				if !strings.Contains(w.log.String(), part) {
 					t.Errorf("the log does not say %q:\n%s", part, w.log)
@@ -84,7 +84,7 @@ func TestPanicWithinAnAnswer(t *testing.T) {
 		t.Errorf("read %q, %v; want hello and then %v", body, err, io.ErrUnexpectedEOF)
 	}
 	w.wantAnswers(t, [5]int64{0, 1, 0, 0, 0}) // begun
-	want(t, "panics", w.row.Panics.Load(), 1)
+	want(t, "panics", w.Row.Panics.Load(), 1)
 }
 
 // http.ErrAbortHandler is the handler's way to hang up, and nothing to log.
@@ -99,7 +99,7 @@ func TestAbortHandler(t *testing.T) {
 			c.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n")
 			c.wantEOF()
 			w.wantAnswers(t, [5]int64{})
-			want(t, "panics", w.row.Panics.Load(), 0)
+			want(t, "panics", w.Row.Panics.Load(), 0)
 			want(t, "log", w.log.String(), "")
 		})
 	}
@@ -175,7 +175,7 @@ func TestPanicAfterHijack(t *testing.T) {
 	c := dial(t, w.addr)
 	c.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n")
 	nc := await(t, "the hijacked connection", mine)
-	eventually(t, "the panic", func() bool { return w.row.Panics.Load() == 1 })
+	eventually(t, "the panic", func() bool { return w.Row.Panics.Load() == 1 })
 	io.WriteString(nc, "still here\n")
 	want(t, "line", c.line(), "still here\n")
 	nc.Close()

@@ -27,10 +27,10 @@ func (m *member) keepPulse(beat *metronome) {
 // pulse stamps the heartbeat by way of the pool's dispatcher, so that it says: Go code runs and requests are dispatched. It
 // looks at all connections, and returns how many there are.
 func (m *member) pulse() int {
-	m.pool.pass()
-	now := m.clock.Now()
+	m.Pool.Pass()
+	now := m.Clock.Now()
 	m.coarse.Store(now)
-	m.row.Heartbeat.Store(now)
+	m.Row.Heartbeat.Store(now)
 	m.mu.Lock()
 	looked := make([]*conn, 0, len(m.conns))
 	for c := range m.conns {
@@ -62,7 +62,7 @@ const (
 
 func newVitals(m *member) *vitals {
 	return &vitals{
-		m: m, cpu: m.row.CPU.Load(), gc: m.row.GCCPU.Load(),
+		m: m, cpu: m.Row.CPU.Load(), gc: m.Row.GCCPU.Load(),
 		samples: []metrics.Sample{
 			{Name: "/cpu/classes/gc/total:cpu-seconds"},
 			{Name: "/sched/latencies:seconds"},
@@ -74,7 +74,7 @@ func newVitals(m *member) *vitals {
 
 func (v *vitals) sample() {
 	metrics.Read(v.samples)
-	row := v.m.row
+	row := v.m.Row
 	row.CPU.Store(v.cpu + processCPU())
 	row.GCCPU.Store(v.gc + int64(v.samples[sampleGC].Value.Float64()*1e9))
 	row.Heap.Store(int64(v.samples[sampleHeap].Value.Uint64()))
@@ -94,7 +94,7 @@ func (v *vitals) schedule(h *metrics.Float64Histogram) {
 	for i, n := range h.Counts {
 		if gained := int64(n - v.schedCounts[i]); gained > 0 {
 			each := v.schedMiddle[i]
-			v.m.row.Sched.Add(each, gained, each*gained)
+			v.m.Row.Sched.Add(each, gained, each*gained)
 			v.schedCounts[i] = n
 		}
 	}

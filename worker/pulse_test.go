@@ -5,51 +5,68 @@ import (
 	"math"
 	"net/http"
 	"runtime/metrics"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/prefork/cluster/ipc/scoreboard"
+	"github.com/prefork/cluster/worker/internal/pool"
 )
 
 // The heartbeat goes through the dispatcher: while nothing can be dispatched there is none.
 func TestHeartbeatGoesThroughThePool(t *testing.T) {
 	m := newTestMember(testConfig())
-	for range m.config.Threads {
-		mustTake(t, m.pool) // long requests are no reason to miss a beat
+	for range m.Config.Threads {
+		if _, err := m.Pool.Take(t.Context()); err != nil { // long requests are no reason to miss a beat
+			t.Fatal(err)
+		}
 	}
-	before := m.clock.Now()
+	before := m.Clock.Now()
 	m.pulse()
-	beat := m.row.Heartbeat.Load()
-	if beat < before || beat > m.clock.Now() {
-		t.Errorf("heartbeat %d, want %d..%d", beat, before, m.clock.Now())
+	beat := m.Row.Heartbeat.Load()
+	if beat < before || beat > m.Clock.Now() {
+		t.Errorf("heartbeat %d, want %d..%d", beat, before, m.Clock.Now())
 	}
 	want(t, "coarse clock", m.coarse.Load(), beat)
 
-	m.pool.mu.Lock()
+	var dispatcher sync.Mutex
+	m.Pool = stuck{m.Pool, &dispatcher}
+	dispatcher.Lock()
 	done := make(chan struct{})
 	go func() {
 		m.pulse()
 		close(done)
 	}()
 	passed(time.Now().Add(20 * time.Millisecond))
-	want(t, "heartbeat while the dispatcher is stuck", m.row.Heartbeat.Load(), beat)
-	m.pool.mu.Unlock()
+	want(t, "heartbeat while the dispatcher is stuck", m.Row.Heartbeat.Load(), beat)
+	dispatcher.Unlock()
 	await(t, "the pulse", done)
-	if m.row.Heartbeat.Load() <= beat {
+	if m.Row.Heartbeat.Load() <= beat {
 		t.Error("no heartbeat after the dispatcher went on")
 	}
+}
+
+// stuck is a pool whose dispatcher can be held up.
+type stuck struct {
+	pool.Pool
+	dispatcher *sync.Mutex
+}
+
+func (s stuck) Pass() {
+	s.dispatcher.Lock()
+	defer s.dispatcher.Unlock()
 }
 
 func TestPulseGoesOn(t *testing.T) {
 	t.Parallel()
 	w := startWorker(t, http.HandlerFunc(hello))
-	first := w.row.Heartbeat.Load()
+	first := w.Row.Heartbeat.Load()
 	if first == 0 {
 		t.Error("ready before the first heartbeat")
 	}
-	eventually(t, "two more heartbeats", func() bool { return w.row.Heartbeat.Load() > first+int64(pulseInterval)*3/2 })
+	eventually(t, "two more heartbeats", func() bool { return w.Row.Heartbeat.Load() > first+int64(pulseInterval)*3/2 })
 	for name, v := range map[string]int64{
-		"CPU": w.row.CPU.Load(), "heap": w.row.Heap.Load(), "goroutines": w.row.Goroutines.Load(), "scheduling latencies": count(&w.row.Sched),
+		"CPU": w.Row.CPU.Load(), "heap": w.Row.Heap.Load(), "goroutines": w.Row.Goroutines.Load(), "scheduling latencies": count(&w.Row.Sched),
 	} {
 		if v <= 0 {
 			t.Errorf("%s: %d", name, v)
@@ -60,27 +77,27 @@ func TestPulseGoesOn(t *testing.T) {
 // A seat's counters go on where the worker before has left them; gauges are of this process.
 func TestVitalsAddToTheSeat(t *testing.T) {
 	m := newTestMember(testConfig())
-	m.row.CPU.Store(int64(time.Hour))
-	m.row.GCCPU.Store(int64(time.Minute))
-	m.row.Heap.Store(1)
-	m.row.Sched.Add(1, 1000, 1000)
+	m.Row.CPU.Store(int64(time.Hour))
+	m.Row.GCCPU.Store(int64(time.Minute))
+	m.Row.Heap.Store(1)
+	m.Row.Sched.Add(1, 1000, 1000)
 	v := newVitals(m)
 	v.sample()
-	if cpu := m.row.CPU.Load(); cpu <= int64(time.Hour) || cpu > int64(2*time.Hour) {
+	if cpu := m.Row.CPU.Load(); cpu <= int64(time.Hour) || cpu > int64(2*time.Hour) {
 		t.Errorf("CPU %v", time.Duration(cpu))
 	}
-	if gc := m.row.GCCPU.Load(); gc < int64(time.Minute) {
+	if gc := m.Row.GCCPU.Load(); gc < int64(time.Minute) {
 		t.Errorf("GC CPU %v", time.Duration(gc))
 	}
-	if heap := m.row.Heap.Load(); heap < 1000 {
+	if heap := m.Row.Heap.Load(); heap < 1000 {
 		t.Errorf("heap %d", heap)
 	}
-	if n := count(&m.row.Sched); n <= 1000 {
+	if n := count(&m.Row.Sched); n <= 1000 {
 		t.Errorf("%d scheduling latencies", n)
 	}
-	before := m.row.CPU.Load()
+	before := m.Row.CPU.Load()
 	v.sample()
-	if m.row.CPU.Load() < before {
+	if m.Row.CPU.Load() < before {
 		t.Error("the CPU counter went back")
 	}
 }
@@ -92,7 +109,7 @@ func TestSchedulingLatenciesAreAddedOnce(t *testing.T) {
 	h := &metrics.Float64Histogram{Buckets: []float64{math.Inf(-1), 0, 0.002, 0.004, math.Inf(1)}, Counts: []uint64{0, 2, 1, 0}}
 	sums := func() (n int64, sum time.Duration) {
 		var c scoreboard.Counts
-		m.row.Sched.AddTo(&c)
+		m.Row.Sched.AddTo(&c)
 		return c.Count(), c.Sum
 	}
 	check := func(n int64, sum time.Duration) {

@@ -1,9 +1,12 @@
 package worker
 
 import (
-	"log"
+	"fmt"
 	"log/slog"
 	"net/http"
+
+	"github.com/prefork/cluster/worker/internal/engine"
+	"github.com/prefork/cluster/worker/internal/nethttp"
 )
 
 // Serve serves h until this worker is drained; the error is nil if all connections had ended by then. In a program that
@@ -18,17 +21,21 @@ func Serve(h http.Handler, opts ...Option) error {
 // cluster's configuration; a negative one means none. If its TLSConfig has certificates the binds speak TLS.
 // Neither Shutdown nor Close of the server is to be called: both lose requests.
 func ServeServer(srv *http.Server, opts ...Option) error {
+	return ServeEngine(nethttp.Builder(srv), opts...)
+}
+
+// ServeEngine serves with another engine than net/http's. Engines are made in this module: for fasthttp, see the package
+// fasthttpworker.
+func ServeEngine(build engine.Builder, opts ...Option) error {
 	m, err := join(collect(opts))
 	if err != nil {
 		return err
 	}
-	e := newEngine(m, srv)
-	m.serve = e.serve
-	m.stopEngine = e.stop
+	if m.engine, err = build(&m.Worker); err != nil {
+		return m.giveUp(fmt.Errorf("worker: %w", err))
+	}
 	return m.run()
 }
-
-func newErrorLog(l *slog.Logger) *log.Logger { return slog.NewLogLogger(l.Handler(), slog.LevelWarn) }
 
 // Info says which worker this process is.
 type Info struct {

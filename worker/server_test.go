@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/prefork/cluster/worker/internal/nethttp"
 )
 
 // What the owner of a server has set stays: the hooks are called beside the library's own.
@@ -66,19 +68,19 @@ func TestServerTimeouts(t *testing.T) {
 		own               *http.Server
 		head, idle        time.Duration
 		request, response time.Duration
-		ourHead, ourIdle  time.Duration // what the wrapper watches
+		ourHead, ourIdle  bool // the wrapper watches
 	}{
-		{"none of its own", &http.Server{}, -1, -1, 0, 0, time.Second, 2 * time.Second},
-		{"its own", &http.Server{ReadHeaderTimeout: 5, IdleTimeout: 6, WriteTimeout: 7}, 5, 6, 0, 7, 0, 0},
-		{"none wanted", &http.Server{ReadHeaderTimeout: -1, IdleTimeout: -1}, -1, -1, 0, 0, 0, 0},
-		{"one for the whole request", &http.Server{ReadTimeout: 8}, 0, -1, 8, 0, 0, 2 * time.Second},
-		{"TLS", &http.Server{TLSConfig: &tls.Config{Certificates: []tls.Certificate{{}}}}, time.Second, 2 * time.Second, 0, 0, 0, 0},
+		{"none of its own", &http.Server{}, -1, -1, 0, 0, true, true},
+		{"its own", &http.Server{ReadHeaderTimeout: 5, IdleTimeout: 6, WriteTimeout: 7}, 5, 6, 0, 7, false, false},
+		{"none wanted", &http.Server{ReadHeaderTimeout: -1, IdleTimeout: -1}, -1, -1, 0, 0, false, false},
+		{"one for the whole request", &http.Server{ReadTimeout: 8}, 0, -1, 8, 0, false, true},
+		{"TLS", &http.Server{TLSConfig: &tls.Config{Certificates: []tls.Certificate{{}}}}, time.Second, 2 * time.Second, 0, 0, false, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			m := newTestMember(config)
-			newEngine(m, test.own)
-			want(t, "the wrapper's head limit", m.headLimit, test.ourHead)
-			want(t, "the wrapper's idle limit", m.idleLimit, test.ourIdle)
+			nethttp.New(&m.Worker, test.own)
+			want(t, "the wrapper watches heads", m.WatchHeads, test.ourHead)
+			want(t, "the wrapper watches silence", m.WatchIdle, test.ourIdle)
 			want(t, "ReadHeaderTimeout", test.own.ReadHeaderTimeout, test.head)
 			want(t, "IdleTimeout", test.own.IdleTimeout, test.idle)
 			want(t, "ReadTimeout", test.own.ReadTimeout, test.request)
@@ -124,7 +126,7 @@ func TestServerShutdownHooksRun(t *testing.T) {
 	ran := make(chan int64, 1)
 	var w *testWorker
 	w = startWorker(t, http.HandlerFunc(hello), func(s *setup) {
-		s.server.RegisterOnShutdown(func() { ran <- w.row.Open.Load() })
+		s.server.RegisterOnShutdown(func() { ran <- w.Row.Open.Load() })
 	})
 	c := dial(t, w.addr)
 	c.get("/")

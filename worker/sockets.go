@@ -32,9 +32,15 @@ func newSockets(m *member) *Sockets {
 	for _, l := range m.binds {
 		s.listeners = append(s.listeners, &merged{addr: l.Addr(), conns: make(chan net.Conn), ended: m.drained, gone: make(chan struct{})})
 	}
-	m.serve = func(bind int, l net.Listener) error { return s.listeners[bind].feed(l) }
+	m.engine = feeder(s.listeners)
 	return s
 }
+
+// feeder is the engine of Sockets: the application serves, and ends by itself.
+type feeder []*merged
+
+func (f feeder) Serve(bind int, l net.Listener) error { return f[bind].feed(l) }
+func (f feeder) Stop(int)                             {}
 
 // Listeners are in the order of the binds.
 func (s *Sockets) Listeners() []net.Listener {
@@ -73,7 +79,7 @@ func (l *merged) feed(source net.Listener) error {
 		if err != nil {
 			return err
 		}
-		c.(*conn).release()
+		c.(*conn).Release()
 		select {
 		case l.conns <- c:
 		case <-l.gone:

@@ -74,12 +74,12 @@ func TestSocketsServeADrain(t *testing.T) {
 	early := dial(t, first.Addr().String())
 	early.send("early\n")
 	eventually(t, "a connection in the queue", func() bool { return queued(first) })
-	want(t, "accepted before Ready", s.row.Accepted.Load(), 0)
+	want(t, "accepted before Ready", s.m.Row.Accepted.Load(), 0)
 	s.Ready()
 	want(t, "echo", early.line(), "early\n")
 	late := dial(t, second.Addr().String())
 	late.wantEcho("late")
-	want(t, "open", s.row.Open.Load(), 2)
+	want(t, "open", s.m.Row.Open.Load(), 2)
 	select {
 	case <-s.Draining():
 		t.Fatal("draining before the order")
@@ -97,7 +97,7 @@ func TestSocketsServeADrain(t *testing.T) {
 	want(t, "returned while a connection was open", len(result), 0)
 	early.Close()
 	want(t, "result", await(t, "Wait", result), nil)
-	want(t, "requests", s.row.Total(), 0)
+	want(t, "requests", s.m.Row.Total(), 0)
 }
 
 func TestSocketsDrainTimeout(t *testing.T) {
@@ -159,7 +159,7 @@ func TestSocketsLoseNothingAtDrain(t *testing.T) {
 			want(t, "echo", c.line(), "hello\n")
 			c.Close()
 		}
-		want(t, "accepted by both", s.row.Accepted.Load()+next.row.Accepted.Load(), 30)
+		want(t, "accepted by both", s.m.Row.Accepted.Load()+next.m.Row.Accepted.Load(), 30)
 		want(t, "result", await(t, "Wait", s.wait()), nil)
 		next.order(order{})
 		want(t, "result", await(t, "Wait", next.wait()), nil)
@@ -172,9 +172,9 @@ func TestSocketsSlowAccept(t *testing.T) {
 	l := s.Listeners()[0]
 	s.Ready()
 	c := dial(t, s.addr)
-	eventually(t, "the connection to be accepted", func() bool { return s.row.Accepted.Load() == 1 })
+	eventually(t, "the connection to be accepted", func() bool { return s.m.Row.Accepted.Load() == 1 })
 	s.order(order{})
-	eventually(t, "the order to arrive", s.draining.Load)
+	eventually(t, "the order to arrive", s.m.Draining.Load)
 	nc, err := l.Accept()
 	if err != nil {
 		t.Fatal(err)
@@ -193,7 +193,7 @@ func TestSocketsNobodyAccepts(t *testing.T) {
 	s := newTestSockets(t, config, listenLocal(t))
 	s.Ready()
 	dial(t, s.addr)
-	eventually(t, "the connection to be accepted", func() bool { return s.row.Accepted.Load() == 1 })
+	eventually(t, "the connection to be accepted", func() bool { return s.m.Row.Accepted.Load() == 1 })
 	s.order(order{})
 	wantError(t, await(t, "Wait", s.wait()), "1 connections were still open")
 }

@@ -56,7 +56,7 @@ func listen(fd *ipc.FD) (net.Listener, error) {
 func (m *member) attach(key sourceKey, l net.Listener) {
 	s := &source{Listener: l, gate: openGate(l), m: m, key: key}
 	m.mu.Lock()
-	if _, serving := m.sources[key]; serving || m.draining.Load() {
+	if _, serving := m.sources[key]; serving || m.Draining.Load() {
 		m.mu.Unlock()
 		s.stop()
 		return
@@ -66,7 +66,7 @@ func (m *member) attach(key sourceKey, l net.Listener) {
 	m.mu.Unlock()
 	go func() {
 		defer m.accepting.Done()
-		if err := m.serve(key.bind, s); !s.closed.Load() {
+		if err := m.engine.Serve(key.bind, s); !s.closed.Load() {
 			select {
 			case m.failed <- fmt.Errorf("bind %d of slot %d is no longer served: %w", key.bind, key.slot, err):
 			default:
@@ -121,8 +121,8 @@ func (s *source) take() (*conn, error) {
 			return nil, err
 		}
 	}
-	s.m.row.Accepting.Add(1)
-	defer s.m.row.Accepting.Add(-1)
+	s.m.Row.Accepting.Add(1)
+	defer s.m.Row.Accepting.Add(-1)
 	if s.gate != nil { // another worker may have been faster
 		setDeadline(s.Listener, time.Now().Add(acceptWait))
 	}
@@ -130,7 +130,7 @@ func (s *source) take() (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.m.admit(nc), nil
+	return s.m.admit(nc, s.key.bind), nil
 }
 
 // openGate makes a file of a listener that can be waited at: a net.Listener can only be waited at by accepting.

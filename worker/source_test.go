@@ -169,8 +169,8 @@ func TestBrokenSourceEndsTheWorker(t *testing.T) {
 func TestAcceptingIsCounted(t *testing.T) {
 	l := listenLured(t)
 	w := startWorker(t, http.HandlerFunc(hello), func(s *setup) { s.listeners = []net.Listener{l} })
-	eventually(t, "a connection to be taken", func() bool { return w.row.Accepting.Load() == 1 })
+	eventually(t, "a connection to be taken", func() bool { return w.Row.Accepting.Load() == 1 })
 	l.taken(t)
-	eventually(t, "none to be taken", func() bool { return w.row.Accepting.Load() == 0 })
-	want(t, "accepted", w.row.Accepted.Load(), 0)
+	eventually(t, "none to be taken", func() bool { return w.Row.Accepting.Load() == 0 })
+	want(t, "accepted", w.Row.Accepted.Load(), 0)
 }

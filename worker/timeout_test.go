@@ -15,8 +15,11 @@ import (
 func TestOverdueIsNotTooEarly(t *testing.T) {
 	const limit = 5 * time.Second
 	c, _, _ := admitted(t)
-	c.m.headLimit, c.m.idleLimit = limit, limit
-	now := c.m.clock.Now()
+	l := *c.m.Limits()
+	l.HeadTimeout, l.IdleTimeout = limit, limit
+	c.m.SetLimits(l)
+	c.m.WatchHeads, c.m.WatchIdle = true, true
+	now := c.m.Clock.Now()
 	c.idleSince.Store(now - int64(quietPulse))
 	for _, reused := range []bool{false, true} {
 		c.reused.Store(reused)

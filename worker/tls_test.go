@@ -114,8 +114,8 @@ func TestVeiledAnswersCountOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.Body.Close()
-		eventually(t, "all durations", func() bool { return count(&w.row.Duration) == 10 })
-		want(t, "accepted", w.row.Accepted.Load(), 1)
+		eventually(t, "all durations", func() bool { return count(&w.Row.Duration) == 10 })
+		want(t, "accepted", w.Row.Accepted.Load(), 1)
 		eventually(t, "the threads to be free", func() bool { return w.board.Busy(0) == 0 })
 	})
 }
@@ -152,7 +152,7 @@ func TestVeiledRefusalsAndPanics(t *testing.T) {
 		if _, _, _, err := fetch(c, base+"/abort"); err == nil {
 			t.Error("an aborted handler was answered")
 		}
-		want(t, "panics", w.row.Panics.Load(), 3)
+		want(t, "panics", w.Row.Panics.Load(), 3)
 		want(t, "answers by class", w.answers(), [5]int64{0, 1, 0, 0, 2})
 
 		running := make(chan string, 1)
@@ -165,7 +165,7 @@ func TestVeiledRefusalsAndPanics(t *testing.T) {
 		if status != http.StatusServiceUnavailable || err != nil {
 			t.Errorf("with all threads taken: %d, %v", status, err)
 		}
-		want(t, "refused", w.row.Refused.Load(), 1)
+		want(t, "refused", w.Row.Refused.Load(), 1)
 		close(g.leave)
 		want(t, "body", await(t, "the answer", running), "/running")
 		want(t, "answers by class", w.answers(), [5]int64{0, 2, 0, 0, 3})

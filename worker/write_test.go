@@ -53,8 +53,8 @@ func TestStuckWriteEnds(t *testing.T) {
 	t.Parallel()
 	c, _, _ := admitted(t)
 	done := c.stuckWrite(t, tooMuch)
-	timeout := int64(c.m.config.WriteTimeout)
-	start := c.m.clock.Now()
+	timeout := int64(c.m.Limits().WriteTimeout)
+	start := c.m.Clock.Now()
 	c.look(start) // sees that there was progress until now
 	c.look(start + timeout/2)
 	c.look(start + timeout)
@@ -70,7 +70,7 @@ func TestSlowClientIsAlive(t *testing.T) {
 	t.Parallel()
 	c, _, peer := admitted(t)
 	done := c.stuckWrite(t, tooMuch)
-	now := c.m.clock.Now()
+	now := c.m.Clock.Now()
 	c.look(now)
 	taken := 0
 	p := make([]byte, 1<<20)
@@ -85,7 +85,7 @@ func TestSlowClientIsAlive(t *testing.T) {
 			acked, _, _ := delivered(c.Conn)
 			return acked > before
 		})
-		now += int64(c.m.config.WriteTimeout) + 1
+		now += int64(c.m.Limits().WriteTimeout) + 1
 		c.look(now)
 	}
 	want(t, "writes that ended", len(done), 0)
@@ -106,7 +106,7 @@ func TestWaitingForTheSourceIsNoStuckWrite(t *testing.T) {
 		n, err := c.ReadFrom(source)
 		done <- written{n, err}
 	}()
-	now := c.m.clock.Now()
+	now := c.m.Clock.Now()
 	p := make([]byte, 5)
 	for range 3 {
 		io.WriteString(feed, "hello")
@@ -118,7 +118,7 @@ func TestWaitingForTheSourceIsNoStuckWrite(t *testing.T) {
 			return !more && c.writeSince.Load() != 0
 		})
 		for range 3 {
-			now += int64(c.m.config.WriteTimeout) + 1
+			now += int64(c.m.Limits().WriteTimeout) + 1
 			c.look(now)
 		}
 	}
@@ -142,7 +142,7 @@ func TestStuckWriteWithoutProgressReport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := newTestMember(testConfig()).admit(nc)
+	c := newTestMember(testConfig()).admit(nc, 0)
 	defer c.Close()
 	if _, _, ok := delivered(nc); ok {
 		t.Fatal("a unix socket told of its progress")
@@ -154,9 +154,9 @@ func TestStuckWriteWithoutProgressReport(t *testing.T) {
 		done <- written{int64(n), err}
 	}()
 	eventually(t, "a write", func() bool { return c.writeSince.Load() != 0 })
-	c.look(c.writeSince.Load() + int64(c.m.config.WriteTimeout))
+	c.look(c.writeSince.Load() + int64(c.m.Limits().WriteTimeout))
 	want(t, "writes that ended in time", len(done), 0)
-	c.look(c.writeSince.Load() + int64(c.m.config.WriteTimeout) + 1)
+	c.look(c.writeSince.Load() + int64(c.m.Limits().WriteTimeout) + 1)
 	if w := await(t, "the write", done); !errors.Is(w.err, os.ErrDeadlineExceeded) {
 		t.Errorf("wrote %d bytes, %v", w.n, w.err)
 	}

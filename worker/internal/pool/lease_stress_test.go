@@ -1,4 +1,4 @@
-package worker
+package pool
 
 import (
 	"context"
@@ -25,7 +25,7 @@ func TestLeaseStress(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 0))
 			for time.Now().Before(end) {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(random.IntN(600))*time.Microsecond)
-				thread, err := p.take(ctx)
+				thread, err := p.Take(ctx)
 				switch err {
 				case nil:
 					if n := running.Add(1); n > threads {
@@ -40,12 +40,12 @@ func TestLeaseStress(t *testing.T) {
 					served.Add(1)
 					users[thread].Add(-1)
 					running.Add(-1)
-					p.give(thread)
-				case errQueueFull:
+					p.Give(thread)
+				case ErrQueueFull:
 					full.Add(1)
-				case errQueueTimeout:
+				case ErrQueueTimeout:
 					late.Add(1)
-				case errClientGone:
+				case ErrClientGone:
 					gone.Add(1)
 				default:
 					t.Error(err)
@@ -85,7 +85,7 @@ func TestLeaseHandOverRace(t *testing.T) {
 				ctx, leave := context.WithCancel(t.Context())
 				got := make(chan taken, 1)
 				go func() {
-					thread, err := p.take(ctx)
+					thread, err := p.Take(ctx)
 					got <- taken{thread, err}
 				}()
 				for p.waiting() == 0 && len(got) == 0 {
@@ -98,10 +98,10 @@ func TestLeaseHandOverRace(t *testing.T) {
 					}()
 				}
 				spin()
-				p.give(holder)
+				p.Give(holder)
 				if second := <-got; second.err == nil {
 					won++
-					p.give(second.thread)
+					p.Give(second.thread)
 				} else {
 					lost++
 				}
@@ -123,18 +123,18 @@ func wantAllFree(t *testing.T, p *lease, busy, threads int) {
 	now, cancel := context.WithCancel(t.Context())
 	cancel()
 	for i := range threads {
-		if _, err := p.take(now); err != nil {
+		if _, err := p.Take(now); err != nil {
 			t.Errorf("thread %d of %d is lost: %v", i+1, threads, err)
 		}
 	}
-	if _, err := p.take(now); err == nil {
+	if _, err := p.Take(now); err == nil {
 		t.Errorf("more than %d threads", threads)
 	}
 }
 
 func TestTakeGiveAllocatesNothing(t *testing.T) {
 	p, _ := testLease(3, 10, time.Minute)
-	if n := testing.AllocsPerRun(100, func() { p.give(mustTake(t, p)) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { p.Give(mustTake(t, p)) }); n != 0 {
 		t.Errorf("%v allocations, want none", n)
 	}
 }
@@ -145,10 +145,10 @@ func BenchmarkTakeGive(b *testing.B) {
 	ctx := b.Context()
 	b.ReportAllocs()
 	for b.Loop() {
-		thread, err := p.take(ctx)
+		thread, err := p.Take(ctx)
 		if err != nil {
 			b.Fatal(err)
 		}
-		p.give(thread)
+		p.Give(thread)
 	}
 }

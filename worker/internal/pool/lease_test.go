@@ -1,4 +1,4 @@
-package worker
+package pool
 
 import (
 	"context"
@@ -10,20 +10,19 @@ import (
 
 // testLease is a pool of its own, with the scoreboard that it writes to.
 func testLease(threads, depth int, timeout time.Duration) (*lease, *scoreboard.Board) {
-	m := newTestMember(testConfig())
 	board := scoreboard.Private(threads)
 	cells := make([]*scoreboard.Cell, threads)
 	for i := range cells {
 		cells[i] = board.Cell(0, i)
 	}
-	return newLease(cells, board.Row(0), m.clock, depth, timeout), board
+	return newLease(cells, board.Row(0), scoreboard.NewClock(), Bounds{threads, depth, timeout}), board
 }
 
 func (p *lease) waiting() int { return int(p.row.Waiting.Load()) }
 
 func mustTake(t *testing.T, p *lease) int {
 	t.Helper()
-	thread, err := p.take(t.Context())
+	thread, err := p.Take(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +41,7 @@ func queueUp(t *testing.T, p *lease, ctx context.Context) <-chan taken {
 	before := p.waiting()
 	got := make(chan taken, 1)
 	go func() {
-		thread, err := p.take(ctx)
+		thread, err := p.Take(ctx)
 		got <- taken{thread, err}
 	}()
 	eventually(t, "one more to wait", func() bool { return p.waiting() == before+1 })
@@ -60,7 +59,7 @@ func TestLeaseGivesEachThreadOnce(t *testing.T) {
 	if len(seen) != 3 {
 		t.Errorf("threads %v, want three different ones", seen)
 	}
-	p.give(1)
+	p.Give(1)
 	want(t, "busy", board.Busy(0), 2)
 	want(t, "the thread that was given back", mustTake(t, p), 1)
 }
@@ -79,12 +78,12 @@ func TestLeaseIsFirstComeFirstServed(t *testing.T) {
 			}
 		}
 		want(t, "waiting", p.waiting(), len(queue)-i)
-		p.give(thread)
+		p.Give(thread)
 		got := await(t, "the first in the queue", first)
 		want(t, "its thread", got, taken{thread: thread})
 		want(t, "busy after a hand-over", board.Busy(0), 1)
 	}
-	p.give(thread)
+	p.Give(thread)
 	want(t, "busy", board.Busy(0), 0)
 }
 
@@ -94,13 +93,13 @@ func TestLeaseNewcomerDoesNotOvertake(t *testing.T) {
 	thread := mustTake(t, p)
 	first := queueUp(t, p, t.Context())
 	second := queueUp(t, p, t.Context())
-	p.give(thread)
+	p.Give(thread)
 	await(t, "the first", first)
 	third := queueUp(t, p, t.Context())
-	p.give(thread)
+	p.Give(thread)
 	await(t, "the second", second)
 	want(t, "the third has one", len(third), 0)
-	p.give(thread)
+	p.Give(thread)
 	await(t, "the third", third)
 }
 
@@ -113,16 +112,16 @@ func TestLeaseDepth(t *testing.T) {
 			queue = append(queue, queueUp(t, p, t.Context()))
 		}
 		for range 3 {
-			if _, err := p.take(t.Context()); err != errQueueFull {
-				t.Errorf("depth %d: %v, want %v", depth, err, errQueueFull)
+			if _, err := p.Take(t.Context()); err != ErrQueueFull {
+				t.Errorf("depth %d: %v, want %v", depth, err, ErrQueueFull)
 			}
 		}
 		want(t, "waiting", p.waiting(), depth)
 		for _, q := range queue { // those who were in it are not disturbed
-			p.give(thread)
+			p.Give(thread)
 			want(t, "error", await(t, "a place in the queue", q).err, nil)
 		}
-		p.give(thread)
+		p.Give(thread)
 		want(t, "a free thread after all that", mustTake(t, p), thread)
 	}
 }
@@ -132,15 +131,15 @@ func TestLeaseTimeout(t *testing.T) {
 	p, board := testLease(1, 10, timeout)
 	thread := mustTake(t, p)
 	started := time.Now()
-	if _, err := p.take(t.Context()); err != errQueueTimeout {
-		t.Errorf("%v, want %v", err, errQueueTimeout)
+	if _, err := p.Take(t.Context()); err != ErrQueueTimeout {
+		t.Errorf("%v, want %v", err, ErrQueueTimeout)
 	}
 	if waited := time.Since(started); waited < timeout {
 		t.Errorf("gave up after %v of %v", waited, timeout)
 	}
 	want(t, "waiting", p.waiting(), 0)
 	want(t, "oldest waiting", p.row.OldestWaiting.Load(), 0)
-	p.give(thread)
+	p.Give(thread)
 	want(t, "busy", board.Busy(0), 0)
 }
 
@@ -152,13 +151,13 @@ func TestLeaseClientGone(t *testing.T) {
 	second := queueUp(t, p, ctx)
 	third := queueUp(t, p, t.Context())
 	leave()
-	want(t, "error", await(t, "the second to leave", second).err, errClientGone)
+	want(t, "error", await(t, "the second to leave", second).err, ErrClientGone)
 	want(t, "waiting", p.waiting(), 2)
-	p.give(thread)
+	p.Give(thread)
 	want(t, "error", await(t, "the first", first).err, nil)
-	p.give(thread)
+	p.Give(thread)
 	want(t, "error", await(t, "the third", third).err, nil)
-	p.give(thread)
+	p.Give(thread)
 	want(t, "busy", board.Busy(0), 0)
 }
 
@@ -172,7 +171,7 @@ func TestLeaseHandOverWins(t *testing.T) {
 		place := p.queue.PushBack(w)
 		p.queue.Remove(place) // as give does
 		w.thread <- 7
-		if thread, err := p.wait(gone, w, place); thread != 7 || err != nil {
+		if thread, err := p.wait(gone, w, place, 0); thread != 7 || err != nil {
 			t.Fatalf("thread %d, %v; want the 7 that was handed over", thread, err)
 		}
 	}
@@ -198,7 +197,7 @@ func TestLeaseGauges(t *testing.T) {
 	second := queueUp(t, p, ctx)
 	gauges(2, oldest)
 	third := queueUp(t, p, t.Context())
-	p.give(thread)
+	p.Give(thread)
 	await(t, "the first", first)
 	if next := p.row.OldestWaiting.Load(); next <= oldest {
 		t.Errorf("oldest waits since %d after the one of %d has gone", next, oldest)
@@ -206,7 +205,7 @@ func TestLeaseGauges(t *testing.T) {
 	leave()
 	await(t, "the second to leave", second)
 	want(t, "waiting", p.waiting(), 1)
-	p.give(thread)
+	p.Give(thread)
 	await(t, "the third", third)
 	gauges(0, 0)
 }

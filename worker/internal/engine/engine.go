@@ -1,0 +1,124 @@
+// Package engine is the contract between a worker and what turns bytes into requests: the engine on net/http and the one on
+// fasthttp. The worker owns sources, connections, threads and counters; the engine says where a request begins and ends.
+package engine
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"sync/atomic"
+
+	"github.com/prefork/cluster/ipc"
+	"github.com/prefork/cluster/ipc/scoreboard"
+	"github.com/prefork/cluster/worker/internal/pool"
+)
+
+// Engine serves connections.
+type Engine interface {
+	// Serve takes connections from a source of a bind until its Accept fails. Each is a Conn.
+	Serve(bind int, l net.Listener) error
+	// Stop ends the engine when left connections are still open.
+	Stop(left int)
+}
+
+// Builder makes the engine of a worker.
+type Builder func(*Worker) (Engine, error)
+
+// Conn is an accepted connection below the engine. It counts, watches timeouts and knows what may be closed when the worker
+// drains; for that the engine tells it what goes on. But for Held and Count, its methods are called by the goroutine that serves the connection.
+type Conn interface {
+	net.Conn
+	// Begin: the head of a request is complete, and it is being served.
+	Begin()
+	// End: the answer has been written and the next head is awaited.
+	End()
+	// Release: the connection was taken over by the application. From here on it is only counted.
+	Release()
+	// Veil: bytes mean nothing to the connection, because they are encrypted or HTTP/2.
+	Veil()
+	Veiled() bool
+	// Readable is when the last bytes of the running request's head arrived; 0 if they were not seen.
+	Readable() int64
+	// Held is the running request's thread + 1, 0 for none.
+	Held() *atomic.Int32
+	// Answering is true until the first byte of the running request's answer is written.
+	Answering() bool
+	// Bind is the number of the bind that it was accepted on.
+	Bind() int
+	// CloseWrite ends the sending direction.
+	CloseWrite() error
+	// Mute throws away what the engine still writes: the answer has been replaced.
+	Mute()
+	// Buffer turns the buffering of a response on while a thread is held. Turned off, it waits until the client has taken
+	// what was buffered, or has been given up.
+	Buffer(on bool)
+	// Count counts a request as begun on the connection and returns how many have, this one included.
+	Count() int
+}
+
+// Worker is what an engine may know of the worker that it serves, and what all engines do alike.
+type Worker struct {
+	Config ipc.WorkerConfig // its Limits are those of the start
+	Row    *scoreboard.Row
+	Clock  scoreboard.Clock
+	Pool   pool.Pool
+	Log    *slog.Logger
+
+	// What the connections watch themselves, because an engine would read the clock for it. The engine sets it.
+	WatchHeads, WatchIdle bool
+	// KeysFor returns the certificates and keys of a tls bind, as they are now; nil if there is no such bind.
+	KeysFor func(bind int) *tls.Config
+	// CountsItself: the engine counts answers; else the connection does, from the status lines that pass.
+	CountsItself bool
+
+	Draining atomic.Bool
+	limits   atomic.Pointer[ipc.Limits]
+}
+
+// Secure says whether the worker speaks TLS on a bind.
+func (w *Worker) Secure(bind int) bool {
+	return bind < len(w.Config.Binds) && w.Config.Binds[bind].TLS
+}
+
+// Limits are the settings in force.
+func (w *Worker) Limits() *ipc.Limits { return w.limits.Load() }
+
+// SetLimits puts others in force. Threads beyond the cells that the scoreboard has are not there.
+func (w *Worker) SetLimits(l ipc.Limits) {
+	w.limits.Store(&l)
+	if w.Pool != nil {
+		w.Pool.SetBounds(pool.Bounds{Threads: l.Threads, Depth: l.QueueDepth, Timeout: l.QueueTimeout})
+	}
+}
+
+// Take waits for a thread, and notes it in held.
+func (w *Worker) Take(ctx context.Context, held *atomic.Int32) error {
+	thread, err := w.Pool.Take(ctx)
+	if err == nil {
+		held.Store(int32(thread) + 1)
+	}
+	return err
+}
+
+// Begin notes that a handler runs on the thread that was taken, and returns when it began. readable is when the request
+// could have begun.
+func (w *Worker) Begin(held *atomic.Int32, readable int64, method, path string) (started int64) {
+	started = w.Clock.Now()
+	w.Row.Wait.Observe(started - readable)
+	w.Pool.Cell(int(held.Load())-1).Begin(started, method, path)
+	return started
+}
+
+// GiveBack gives the thread back unless that has been done, as Hijack does before the handler returns.
+func (w *Worker) GiveBack(held *atomic.Int32) {
+	if t := held.Swap(0); t != 0 {
+		w.Pool.Give(int(t) - 1)
+	}
+}
+
+// Last counts a request on its connection and says whether its answer is to be the last one there.
+func (w *Worker) Last(c Conn) bool {
+	n, most := c.Count(), w.Limits().MaxRequests
+	return w.Draining.Load() || most > 0 && n >= most
+}

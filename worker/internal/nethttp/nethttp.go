@@ -1,0 +1,235 @@
+// Package nethttp is the engine on net/http: an http.Server with the pool of threads in front of its handler.
+package nethttp
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/prefork/cluster/worker/internal/engine"
+	"github.com/prefork/cluster/worker/internal/pool"
+)
+
+type connKey struct{}
+
+// Engine is the engine on net/http.
+type Engine struct {
+	worker  *engine.Worker
+	server  *http.Server // for plain binds, or for all if its owner speaks TLS
+	secure  *http.Server // for tls binds; nil if there is none
+	handler http.Handler
+	tls     bool // the owner of the server speaks TLS on all binds
+}
+
+// Builder makes the engine of a server. Its timeouts that are zero are set from the cluster's configuration.
+func Builder(srv *http.Server) engine.Builder {
+	return func(w *engine.Worker) (engine.Engine, error) { return New(w, srv), nil }
+}
+
+// New arms a server: handler, hooks and the timeouts that its owner has left at zero.
+func New(w *engine.Worker, srv *http.Server) *Engine {
+	e := &Engine{worker: w, server: srv, handler: srv.Handler}
+	if e.handler == nil {
+		e.handler = http.DefaultServeMux
+	}
+	srv.Handler = e
+	if srv.ErrorLog == nil {
+		srv.ErrorLog = slog.NewLogLogger(w.Log.Handler(), slog.LevelWarn)
+	}
+	if srv.MaxHeaderBytes == 0 {
+		srv.MaxHeaderBytes = w.Config.MaxHead
+	}
+	t := srv.TLSConfig
+	e.tls = t != nil && (len(t.Certificates) > 0 || t.GetCertificate != nil || t.GetConfigForClient != nil)
+	e.hook()
+	if w.KeysFor != nil {
+		e.secure = clone(srv)
+		e.secure.TLSConfig = &tls.Config{GetConfigForClient: e.keysFor}
+		e.setTimeouts(e.secure)
+	}
+	if e.tls {
+		e.setTimeouts(srv)
+		return e
+	}
+	// The connection watches without reading a clock for each request, but it must see where a request begins: not under TLS.
+	if srv.ReadHeaderTimeout == 0 && srv.ReadTimeout == 0 {
+		w.WatchHeads, srv.ReadHeaderTimeout = true, -1
+	}
+	if srv.IdleTimeout == 0 {
+		w.WatchIdle, srv.IdleTimeout = true, -1
+	}
+	return e
+}
+
+func (e *Engine) setTimeouts(srv *http.Server) {
+	limits := e.worker.Limits()
+	if srv.ReadHeaderTimeout == 0 && srv.ReadTimeout == 0 {
+		srv.ReadHeaderTimeout = limits.HeadTimeout
+	}
+	if srv.IdleTimeout == 0 {
+		srv.IdleTimeout = limits.IdleTimeout
+	}
+}
+
+// hook makes the server tell the connections what goes on.
+func (e *Engine) hook() {
+	connContext, connState := e.server.ConnContext, e.server.ConnState
+	e.server.ConnContext = func(ctx context.Context, nc net.Conn) context.Context {
+		if connContext != nil {
+			ctx = connContext(ctx, nc)
+		}
+		c := connOf(nc)
+		if _, plain := nc.(engine.Conn); c != nil && !plain {
+			c.Veil()
+		}
+		return context.WithValue(ctx, connKey{}, c)
+	}
+	e.server.ConnState = func(nc net.Conn, state http.ConnState) {
+		if c := connOf(nc); c != nil {
+			follow(c, state)
+		}
+		if connState != nil {
+			connState(nc, state)
+		}
+	}
+}
+
+// follow keeps the connection in step. net/http calls it from the goroutine that serves it.
+func follow(c engine.Conn, state http.ConnState) {
+	switch state {
+	case http.StateActive:
+		c.Begin()
+	case http.StateIdle:
+		c.End()
+	case http.StateHijacked:
+		c.Release()
+	}
+}
+
+// clone copies what an owner can have set. It copies field by field: a Server holds locks.
+func clone(s *http.Server) *http.Server {
+	return &http.Server{
+		Handler: s.Handler, DisableGeneralOptionsHandler: s.DisableGeneralOptionsHandler,
+		ReadTimeout: s.ReadTimeout, ReadHeaderTimeout: s.ReadHeaderTimeout, WriteTimeout: s.WriteTimeout, IdleTimeout: s.IdleTimeout,
+		MaxHeaderBytes: s.MaxHeaderBytes, TLSNextProto: s.TLSNextProto, ConnState: s.ConnState, ErrorLog: s.ErrorLog,
+		BaseContext: s.BaseContext, ConnContext: s.ConnContext, HTTP2: s.HTTP2, Protocols: s.Protocols,
+	}
+}
+
+// Serve serves a source of a bind.
+func (e *Engine) Serve(bind int, l net.Listener) error {
+	switch {
+	case e.tls:
+		return e.server.ServeTLS(l, "", "")
+	case e.worker.Secure(bind):
+		return e.secure.ServeTLS(l, "", "")
+	}
+	return e.server.Serve(l)
+}
+
+// keysFor finds the certificates of the bind that a client has come to, as they are now.
+func (e *Engine) keysFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	c := connOf(hello.Conn)
+	if c == nil {
+		return nil, errors.New("not a connection of this worker")
+	}
+	return e.worker.KeysFor(c.Bind()), nil
+}
+
+// Stop ends the engine. Only with no connection open may it be Shutdown, which runs what RegisterOnShutdown was given.
+func (e *Engine) Stop(left int) {
+	for _, server := range []*http.Server{e.secure, e.server} {
+		switch {
+		case server == nil:
+		case left > 0:
+			_ = server.Close()
+		default:
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			_ = server.Shutdown(ctx)
+			cancel()
+		}
+	}
+}
+
+func connOf(nc net.Conn) engine.Conn {
+	if t, ok := nc.(*tls.Conn); ok {
+		nc = t.NetConn()
+	}
+	c, _ := nc.(engine.Conn)
+	return c
+}
+
+// ServeHTTP is called at the complete head of each request: it takes a thread, runs the handler and gives it back.
+func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c, _ := r.Context().Value(connKey{}).(engine.Conn)
+	if c != nil && e.worker.Last(c) || e.worker.Draining.Load() {
+		w.Header().Set("Connection", "close") // under HTTP/2 net/http sends a GOAWAY for it
+	}
+	if c != nil && r.ProtoMajor == 1 && !c.Veiled() {
+		e.dispatch(w, r, c, c.Held(), c.Readable())
+		return
+	}
+	if c != nil {
+		c.Veil() // HTTP/2 without TLS shows itself here
+	}
+	counted := &counter{ResponseWriter: w, worker: e.worker}
+	if r.ProtoMajor == 2 {
+		counted.room = e.worker.Limits().BufferResponse
+	}
+	e.dispatch(counted, r, c, &counted.held, 0)
+	counted.begin()
+	_ = counted.release()
+}
+
+func (e *Engine) dispatch(w http.ResponseWriter, r *http.Request, c engine.Conn, held *atomic.Int32, readable int64) {
+	read, done := e.receive(w, r, c != nil && !c.Veiled())
+	if done {
+		return
+	}
+	if readable == 0 || read {
+		readable = e.worker.Clock.Now() // a pipelined request, a stream, or one whose body has arrived now
+	}
+	if err := e.worker.Take(r.Context(), held); err != nil {
+		e.refuse(w, err)
+		return
+	}
+	if c != nil && r.ProtoMajor == 1 {
+		c.Buffer(true)
+		defer c.Buffer(false) // after the thread was given back
+	}
+	if p := e.worker.Pool; !p.Inline() {
+		p.Run(int(held.Load())-1, func() { e.run(w, r, c, held, readable) })
+		return
+	}
+	e.run(w, r, c, held, readable)
+}
+
+func (e *Engine) run(w http.ResponseWriter, r *http.Request, c engine.Conn, held *atomic.Int32, readable int64) {
+	started := e.worker.Begin(held, readable, r.Method, r.URL.Path)
+	returned := false
+	defer func() {
+		e.worker.Row.Duration.Observe(e.worker.Clock.Now() - started)
+		e.worker.GiveBack(held)
+		if !returned {
+			e.panicked(w, r, c, recover())
+		}
+	}()
+	e.handler.ServeHTTP(w, r)
+	returned = true
+}
+
+// refuse answers 503 to a request that got no thread. A client that has left gets nothing.
+func (e *Engine) refuse(w http.ResponseWriter, why error) {
+	if errors.Is(why, pool.ErrClientGone) {
+		panic(http.ErrAbortHandler)
+	}
+	e.worker.Row.Refused.Add(1)
+	w.Header().Set("Retry-After", strconv.Itoa(1))
+	http.Error(w, "503 service unavailable: "+why.Error(), http.StatusServiceUnavailable)
+}

@@ -1,0 +1,59 @@
+// Package pool decides when a request gets a thread, and where its handler runs.
+//
+// Invariant: at most as many handlers run as there are threads; the others wait in the order in which they came, a bounded
+// number of them for a bounded time. Which threads are taken stands in the scoreboard's cells and nowhere else.
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/prefork/cluster/ipc/scoreboard"
+)
+
+// Why a request got no thread.
+var (
+	ErrQueueFull    = errors.New("too many requests wait for a thread")
+	ErrQueueTimeout = errors.New("no thread was free in time")
+	ErrClientGone   = errors.New("the client left while its request waited")
+)
+
+// Pool is what an engine asks for threads.
+type Pool interface {
+	// Take waits for a thread and returns its number, for the caller to Give back, or one of the errors above.
+	Take(ctx context.Context) (thread int, err error)
+	// Give makes the thread free, or hands it to the request that has waited longest. A handler may still run on it: one
+	// that has taken its connection over.
+	Give(thread int)
+	// Inline says that handlers run on the goroutine that took the thread: Run would only call.
+	Inline() bool
+	// Run runs f on the thread and returns when f has. A panic of f is one of Run.
+	Run(thread int, f func())
+	// Cell is the thread's place in the scoreboard.
+	Cell(thread int) *scoreboard.Cell
+	// SetBounds changes how many threads there are, how many requests may wait for one, and how long, for those that come
+	// from now on.
+	SetBounds(Bounds)
+	// Pass returns once the dispatcher has had its turn: the heartbeat goes through it, to show that requests can.
+	Pass()
+}
+
+// Bounds of a pool.
+type Bounds struct {
+	Threads int           // at most as many as there are cells
+	Depth   int           // requests that may wait
+	Timeout time.Duration // how long one may
+}
+
+// New makes the pool of a name: lease, or queue. An empty name is lease.
+func New(name string, cells []*scoreboard.Cell, row *scoreboard.Row, clock scoreboard.Clock, b Bounds) (Pool, error) {
+	switch name {
+	case "", "lease":
+		return newLease(cells, row, clock, b), nil
+	case "queue":
+		return newQueue(newLease(cells, row, clock, b)), nil
+	}
+	return nil, fmt.Errorf("this program knows no pool %q: it is older than the cluster that starts it", name)
+}

@@ -19,7 +19,8 @@ const (
 	Drain      Type = "drain"       // finish what runs, then exit; Final: first accept what is queued
 	Adopt      Type = "adopt"       // serve the listener that comes with the message: bind Bind of slot Slot
 	Release    Type = "release"     // stop serving the adopted listeners of slot Slot
-	ReopenLogs Type = "reopen-logs" // the operator moved the log files away
+	ReopenLogs Type = "reopen-logs" // the operator moved the log files away; with the new access log, if there is one
+	Configure  Type = "configure"   // Limits are in force from now on
 )
 
 // In both directions.
@@ -39,6 +40,8 @@ type Message struct {
 	Left        int    `json:"left,omitempty"`
 	ID          uint64 `json:"id,omitempty"`
 	Text        string `json:"text,omitempty"`
+
+	Limits *Limits `json:"limits,omitempty"`
 }
 
 // Protocol is a range of versions of the control channel, inclusive.

@@ -92,6 +92,7 @@ func (c *conn) Close() error {
 	m.mu.Lock()
 	delete(m.conns, c)
 	left := len(m.conns)
+	m.room.Broadcast()
 	m.mu.Unlock()
 	m.Row.Open.Add(-1)
 	if left == 0 && m.Draining.Load() {

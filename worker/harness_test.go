@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"testing"
 	"time"
 
@@ -56,6 +57,7 @@ func newTestMember(config ipc.WorkerConfig, listeners ...net.Listener) *member {
 		empty:   make(chan struct{}, 1),
 		failed:  make(chan error, 1),
 	}
+	m.room, m.descriptors = sync.NewCond(&m.mu), descriptorLimit()
 	m.Row = m.board.Row(0)
 	m.coarse.Store(m.Clock.Now())
 	if err := m.makePool(); err != nil {

@@ -31,7 +31,11 @@ type member struct {
 	mu        sync.Mutex
 	sources   map[sourceKey]*source
 	conns     map[*conn]struct{}
-	accepting sync.WaitGroup // running serve calls
+	accepting sync.WaitGroup // running Serve calls
+	entering  int            // connections that are being accepted
+	room      *sync.Cond     // on mu: perhaps one more may be open
+
+	descriptors int // that this process may have
 
 	coarse     atomic.Int64 // the clock at the last pulse: good enough for timeouts of seconds
 	drainSince atomic.Int64
@@ -89,6 +93,8 @@ func join(o options) (*member, error) {
 	if err != nil {
 		return nil, fmt.Errorf("worker: %w", err)
 	}
+	m.room = sync.NewCond(&m.mu)
+	m.descriptors = descriptorLimit()
 	if m.Log = o.logger; m.Log == nil {
 		m.Log = slog.New(slog.NewTextHandler(os.Stderr, nil)).With("slot", m.info.Slot, "pid", os.Getpid(), "generation", m.info.Generation)
 	}

@@ -55,6 +55,12 @@ func (m *member) do(msg ipc.Message, fd *ipc.FD) {
 		m.attach(sourceKey{slot: msg.Slot, bind: msg.Bind}, l)
 	case ipc.Release:
 		m.release(msg.Slot)
+	case ipc.Configure:
+		if msg.Limits == nil || msg.Limits.Threads < 1 || msg.Limits.Threads > m.board.Threads() {
+			m.complain(fmt.Sprintf("configure: no limits that fit a scoreboard of %d threads", m.board.Threads()))
+			return
+		}
+		m.configure(*msg.Limits)
 	case ipc.Stacks:
 		m.sendStacks(msg.ID)
 	case ipc.ReopenLogs:
@@ -64,6 +70,14 @@ func (m *member) do(msg ipc.Message, fd *ipc.FD) {
 	default:
 		m.complain("unknown message type " + string(msg.Type))
 	}
+}
+
+// configure puts other limits in force. Requests and connections that are there already stay.
+func (m *member) configure(l ipc.Limits) {
+	m.SetLimits(l)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.room.Broadcast() // there may be more now
 }
 
 func (m *member) complain(text string) {

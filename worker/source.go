@@ -121,6 +121,10 @@ func (s *source) take() (*conn, error) {
 			return nil, err
 		}
 	}
+	if !s.m.awaitRoom(s) {
+		return nil, net.ErrClosed
+	}
+	defer s.m.leaveRoom()
 	s.m.Row.Accepting.Add(1)
 	defer s.m.Row.Accepting.Add(-1)
 	if s.gate != nil { // another worker may have been faster
@@ -131,6 +135,35 @@ func (s *source) take() (*conn, error) {
 		return nil, err
 	}
 	return s.m.admit(nc, s.key.bind), nil
+}
+
+// descriptorReserve is how many descriptors are left to the application when connections take all others.
+const descriptorReserve = 64
+
+// awaitRoom waits until one more connection may be open and keeps the place until leaveRoom. Meanwhile connections wait in
+// the kernel, where another worker may take them. It is false if the source was stopped.
+func (m *member) awaitRoom(s *source) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for !s.closed.Load() {
+		most := m.Limits().MaxConnections
+		if most == 0 {
+			most = m.descriptors - descriptorReserve
+		}
+		if len(m.conns)+m.entering < max(most, 1) {
+			m.entering++
+			return true
+		}
+		m.room.Wait()
+	}
+	return false
+}
+
+func (m *member) leaveRoom() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.entering--
+	m.room.Broadcast()
 }
 
 // openGate makes a file of a listener that can be waited at: a net.Listener can only be waited at by accepting.
@@ -156,6 +189,7 @@ func openGate(l net.Listener) *os.File {
 func (s *source) stop() {
 	if !s.closed.Swap(true) {
 		s.Close()
+		s.m.room.Broadcast()
 	}
 }
 

@@ -19,6 +19,15 @@ func processCPU() int64 {
 	return ts.Nano()
 }
 
+// descriptorLimit is how many descriptors this process may have. The Go runtime has raised the soft limit to the hard one.
+func descriptorLimit() int {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 1024
+	}
+	return int(min(limit.Cur, 1<<30))
+}
+
 // delivered is how many bytes the client's system has acknowledged, and whether more lie in this one's send buffer. ok is
 // false if it cannot be known: a unix socket.
 func delivered(nc net.Conn) (acked uint64, more, ok bool) {

@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/libp2p/go-reuseport v0.4.0
+	github.com/pires/go-proxyproto v0.15.0
 	github.com/prometheus/client_golang v1.25.0
 	github.com/rogpeppe/go-internal v1.16.0
 	github.com/urfave/cli/v2 v2.27.7

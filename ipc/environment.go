@@ -23,6 +23,7 @@ const (
 	firstFD        = 3
 	nameControl    = "control"
 	nameScoreboard = "scoreboard"
+	nameKeys       = "keys"
 	namePrefixBind = "bind."
 )
 
@@ -34,6 +35,7 @@ type Handover struct {
 	Config     WorkerConfig
 	Control    *FD
 	Scoreboard *FD
+	Keys       *FD   // sealed, see the package keys; nil if no bind speaks TLS
 	Binds      []*FD // by index of the bind
 }
 
@@ -48,6 +50,10 @@ func (h *Handover) Encode() (files []uintptr, env []string, err error) {
 	}
 	names := []string{nameControl, nameScoreboard}
 	files = []uintptr{uintptr(h.Control.Int()), uintptr(h.Scoreboard.Int())}
+	if h.Keys != nil {
+		names = append(names, nameKeys)
+		files = append(files, uintptr(h.Keys.Int()))
+	}
 	for i, fd := range h.Binds {
 		names = append(names, namePrefixBind+strconv.Itoa(i))
 		files = append(files, uintptr(fd.Int()))
@@ -139,6 +145,8 @@ func (h *Handover) take(name string, fd int) error {
 		h.Control = Own(fd)
 	case name == nameScoreboard:
 		h.Scoreboard = Own(fd)
+	case name == nameKeys:
+		h.Keys = Own(fd)
 	case strings.HasPrefix(name, namePrefixBind):
 		if name != namePrefixBind+strconv.Itoa(len(h.Binds)) {
 			return fmt.Errorf("%s where %s%d was due", name, namePrefixBind, len(h.Binds))

@@ -21,6 +21,7 @@ const (
 	Release    Type = "release"     // stop serving the adopted listeners of slot Slot
 	ReopenLogs Type = "reopen-logs" // the operator moved the log files away; with the new access log, if there is one
 	Configure  Type = "configure"   // Limits are in force from now on
+	NewKeys    Type = "keys"        // the memfd that comes with the message holds the keys in force from now on
 )
 
 // In both directions.

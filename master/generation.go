@@ -49,15 +49,32 @@ func newRecipe(c configs.Config) (*recipe, error) {
 	}
 	return &recipe{
 		self: strings.TrimSuffix(self, " (deleted)"), argv: c.Program, dir: dir,
-		procs: max(1, configs.AvailableCPUs()/c.Workers),
-		config: ipc.WorkerConfig{
-			Limits: ipc.Limits{
-				Threads: c.Threads, QueueDepth: c.QueueDepth, QueueTimeout: c.QueueTimeout, HeadTimeout: c.HeadTimeout,
-				IdleTimeout: c.IdleTimeout, WriteTimeout: c.WriteTimeout, DrainTimeout: c.DrainTimeout, DrainIdle: c.DrainIdle,
-				OrphanGrace: c.OrphanGrace, BodyTimeout: c.BodyTimeout,
-			},
-		},
+		procs:  max(1, configs.AvailableCPUs()/c.Workers),
+		config: workerConfig(c),
 	}, nil
+}
+
+// workerConfig is what workers must know.
+func workerConfig(c configs.Config) ipc.WorkerConfig {
+	w := ipc.WorkerConfig{Limits: limitsOf(c), Pool: c.Pool, MaxHead: int(c.MaxHead)}
+	if c.LogRequests {
+		w.LogRequests = c.LogFormat
+	}
+	for _, b := range c.Binds {
+		w.Binds = append(w.Binds, ipc.Bind{Name: b.String(), TLS: b.Scheme == "tls", Proxy: b.Proxy})
+	}
+	return w
+}
+
+// limitsOf are those settings of the workers that change while they run.
+func limitsOf(c configs.Config) ipc.Limits {
+	return ipc.Limits{
+		Threads: c.Threads, QueueDepth: c.QueueDepth, QueueTimeout: c.QueueTimeout,
+		HeadTimeout: c.HeadTimeout, BodyTimeout: c.BodyTimeout, IdleTimeout: c.IdleTimeout, WriteTimeout: c.WriteTimeout,
+		DrainTimeout: c.DrainTimeout, DrainIdle: c.DrainIdle, OrphanGrace: c.OrphanGrace,
+		MaxConnections: c.MaxConnections, MaxRequests: c.MaxRequestsPerConnection,
+		MaxBody: c.MaxBody, BufferBody: int(c.BufferBody), BufferResponse: int(c.BufferResponse),
+	}
 }
 
 // resolve makes a generation of what the names mean now.

@@ -180,6 +180,8 @@ func (l *loop) handle(ev event, now time.Time) {
 		l.exited(ev, now)
 	case messageEvent:
 		l.message(ev, now)
+	case keysEvent:
+		l.newKeys(ev)
 	case garbledEvent:
 		if l.state.Current(ev.id) != nil {
 			l.worker(slog.LevelWarn, "control message refused", ev.id, "err", ev.err)

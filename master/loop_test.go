@@ -44,6 +44,9 @@ type behaviour struct {
 	protocol  ipc.Protocol
 }
 
+func (f *fakeSystem) setKeys(*ipc.FD)            {}
+func (f *fakeSystem) giveKeys(plan.SeatID) error { return nil }
+
 func (f *fakeSystem) later(d time.Duration, ev func() event) {
 	time.AfterFunc(d, func() { f.loop.events <- ev() })
 }

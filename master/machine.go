@@ -29,7 +29,8 @@ type machine struct {
 	stop        chan struct{} // closed when nobody listens to events any more
 	workers     map[plan.SeatID]*child
 	null        *os.File
-	lastTail    *tail // of the worker that died last
+	lastTail    *tail   // of the worker that died last
+	keys        *ipc.FD // sealed; nil if no bind speaks TLS
 }
 
 // child is what the master holds of a worker.
@@ -73,7 +74,7 @@ func (m *machine) spawn(id plan.SeatID, number int) (int, error) {
 	defer logs.write.Close()
 	h := ipc.Handover{
 		Seat: id.Seat(), Generation: number, Protocol: ipc.Spoken, Config: g.config,
-		Control: theirs, Scoreboard: m.boardFD, Binds: m.sockets.Slot(id.Slot),
+		Control: theirs, Scoreboard: m.boardFD, Keys: m.keys, Binds: m.sockets.Slot(id.Slot),
 	}
 	files, env, err := h.Encode()
 	if err != nil {
@@ -189,6 +190,21 @@ func (m *machine) adopt(id plan.SeatID, slot int) error {
 		}
 	}
 	return nil
+}
+
+func (m *machine) setKeys(sealed *ipc.FD) {
+	if m.keys != nil {
+		m.keys.Close()
+	}
+	m.keys = sealed
+}
+
+func (m *machine) giveKeys(id plan.SeatID) error {
+	c := m.workers[id]
+	if c == nil {
+		return errGone
+	}
+	return c.control.Send(ipc.Message{Type: ipc.NewKeys}, m.keys.Int())
 }
 
 func (m *machine) signal(pid int, s syscall.Signal) error {

@@ -20,6 +20,7 @@ import (
 	"github.com/prefork/cluster/configs"
 	"github.com/prefork/cluster/ipc"
 	"github.com/prefork/cluster/ipc/scoreboard"
+	"github.com/prefork/cluster/master/keyring"
 	"github.com/prefork/cluster/master/plan"
 	"github.com/prefork/cluster/master/sockets"
 	"github.com/prefork/cluster/metrics"
@@ -38,6 +39,8 @@ type Master struct {
 	clock          scoreboard.Clock
 	sockets        *sockets.Set
 	memory         *metrics.Sampler
+	ring           *keyring.Ring // nil if no bind speaks TLS
+	reloadKeys     chan struct{} // capacity 1
 	machine        *machine
 	output         *output
 	loop           *loop
@@ -123,6 +126,9 @@ func (m *Master) start() error {
 		sockets: m.sockets, board: m.board, boardFD: ipc.Own(m.board.FD()), clock: m.clock, recipe: recipe, output: m.output,
 		generations: map[int]*generation{1: first}, stop: m.done, workers: map[plan.SeatID]*child{}, null: null,
 	}
+	if err := m.readKeys(log); err != nil {
+		return err
+	}
 	m.loop = newLoop(plan.New(m.config, time.Now()), m.machine, log)
 	m.machine.events = m.loop.events
 	m.memory = metrics.NewSampler(m.pids)
@@ -131,10 +137,28 @@ func (m *Master) start() error {
 	}
 	go reap(m.loop.events, m.done)
 	go m.memory.Run(m.done)
+	if m.ring != nil {
+		go watchKeys(m.ring, m.reloadKeys, m.machine.emit, m.done)
+	}
 	m.watchSignals()
 	m.serveControl()
 	log.Info("cluster starts", "version", m.version, "pid", os.Getpid(), "binds", joinBinds(m.binds), "workers", m.config.Workers,
 		"threads", m.config.Threads, "metrics", m.metricsAddress, "control", m.control)
+	return nil
+}
+
+// readKeys reads the certificates of tls binds, if there are any.
+func (m *Master) readKeys(log *slog.Logger) error {
+	m.ring, m.reloadKeys = keyring.New(m.config.Binds, time.Now()), make(chan struct{}, 1)
+	if m.ring == nil {
+		return nil
+	}
+	sealed, expiry, err := sealKeys(m.ring)
+	if err != nil {
+		return &StartError{plan.ExitConfig, err}
+	}
+	m.machine.setKeys(sealed)
+	warnOfExpiry(log, expiry, time.Now())
 	return nil
 }
 

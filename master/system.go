@@ -23,6 +23,10 @@ type system interface {
 	send(id plan.SeatID, m ipc.Message) error
 	// adopt gives a worker the listeners of another slot.
 	adopt(id plan.SeatID, slot int) error
+	// setKeys takes over the sealed keys that workers get from now on.
+	setKeys(sealed *ipc.FD)
+	// giveKeys gives them to a worker that runs.
+	giveKeys(id plan.SeatID) error
 	// signal reaches the process group of a worker.
 	signal(pid int, s syscall.Signal) error
 	// heartbeatAge is how long ago a worker showed that it lives.

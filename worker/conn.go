@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/pires/go-proxyproto"
 )
 
 // What a connection is doing, as far as the wrapper must know.
@@ -37,8 +39,9 @@ var longAgo = time.Unix(1, 0)
 //
 // Read is called by one goroutine at a time, and so is Write; the pulse looks from outside.
 type conn struct {
-	net.Conn
-	m *member
+	net.Conn          // the socket, or what reads a PROXY protocol header from it
+	socket   net.Conn // as it was accepted
+	m        *member
 
 	phase     atomic.Int32
 	answering atomic.Bool  // the next bytes written begin an answer
@@ -71,7 +74,10 @@ type conn struct {
 
 // admit wraps an accepted connection and counts it.
 func (m *member) admit(nc net.Conn, bind int) *conn {
-	c := &conn{Conn: nc, m: m, bind: bind}
+	c := &conn{Conn: nc, socket: nc, m: m, bind: bind}
+	if m.proxied(bind) {
+		c.Conn = proxyproto.NewConn(nc, proxyproto.WithPolicy(proxyproto.REQUIRE), proxyproto.SetReadHeaderTimeout(m.Limits().HeadTimeout))
+	}
 	c.answering.Store(!m.CountsItself)
 	c.idleSince.Store(m.coarse.Load())
 	m.Row.Accepted.Add(1)
@@ -80,6 +86,12 @@ func (m *member) admit(nc net.Conn, bind int) *conn {
 	m.conns[c] = struct{}{}
 	m.mu.Unlock()
 	return c
+}
+
+// proxied says whether the connections of a bind begin with a PROXY protocol header
+// (https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt).
+func (m *member) proxied(bind int) bool {
+	return bind < len(m.Config.Binds) && m.Config.Binds[bind].Proxy
 }
 
 // Close closes the connection and takes it off the books.
@@ -161,7 +173,7 @@ func (c *conn) heard() {
 
 // CloseWrite is what net/http does before it closes on a client that still sends.
 func (c *conn) CloseWrite() error {
-	if hc, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+	if hc, ok := c.socket.(interface{ CloseWrite() error }); ok {
 		return hc.CloseWrite()
 	}
 	return nil

@@ -45,7 +45,7 @@ func (c *conn) expired(p []byte, timeout error) (n int, err error, again bool) {
 
 // lastLook reads what is there without waiting.
 func (c *conn) lastLook(p []byte) int {
-	sc, ok := c.Conn.(syscall.Conn)
+	sc, ok := c.socket.(syscall.Conn)
 	if !ok {
 		return 0
 	}
@@ -165,7 +165,7 @@ func (c *conn) overdue(now int64) bool {
 // lookAtWrite ends a write that makes no progress. A client that takes little at a time is alive, and one that has taken
 // all waits for the handler, which ReadFrom may be waiting for, too.
 func (c *conn) lookAtWrite(now, since int64) {
-	acked, more, ok := delivered(c.Conn)
+	acked, more, ok := delivered(c.socket)
 	switch {
 	case ok && (c.acked.Swap(acked) != acked || !more):
 		c.writeSince.CompareAndSwap(since, now) // else another write has begun, or none runs

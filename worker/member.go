@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/prefork/cluster/ipc"
+	"github.com/prefork/cluster/ipc/keys"
 	"github.com/prefork/cluster/ipc/scoreboard"
 	"github.com/prefork/cluster/worker/internal/engine"
 	"github.com/prefork/cluster/worker/internal/pool"
@@ -27,6 +28,8 @@ type member struct {
 	control *ipc.Channel // nil when alone
 	binds   []net.Listener
 	engine  engine.Engine
+
+	certificates keys.Store
 
 	mu        sync.Mutex
 	sources   map[sourceKey]*source
@@ -135,6 +138,16 @@ func (m *member) joinCluster(h *ipc.Handover) error {
 			return m.giveUp(fmt.Errorf("bind %d: %w", i, err))
 		}
 		m.binds = append(m.binds, l)
+	}
+	if h.Keys != nil {
+		k, err := keys.Open(h.Keys)
+		if err == nil {
+			err = m.certificates.Replace(k)
+		}
+		if err != nil {
+			return m.giveUp(err)
+		}
+		m.KeysFor = m.certificates.For
 	}
 	m.Row = m.board.Row(m.info.Seat)
 	m.Row.PID.Store(int64(os.Getpid()))

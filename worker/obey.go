@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/prefork/cluster/ipc"
+	"github.com/prefork/cluster/ipc/keys"
 )
 
 // obey does what the master says until the control channel ends, which is the death of the master.
@@ -61,6 +62,18 @@ func (m *member) do(msg ipc.Message, fd *ipc.FD) {
 			return
 		}
 		m.configure(*msg.Limits)
+	case ipc.NewKeys:
+		if fd == nil {
+			m.complain("keys without a descriptor")
+			return
+		}
+		k, err := keys.Open(fd)
+		if err == nil {
+			err = m.certificates.Replace(k)
+		}
+		if err != nil {
+			m.complain(err.Error())
+		}
 	case ipc.Stacks:
 		m.sendStacks(msg.ID)
 	case ipc.ReopenLogs:

@@ -130,7 +130,7 @@ type instant struct {
 
 func (c *conn) writeNow(p []byte) (int, error) {
 	if c.instant == nil {
-		sc, ok := c.Conn.(syscall.Conn)
+		sc, ok := c.socket.(syscall.Conn)
 		if !ok {
 			return 0, nil
 		}

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"sync"
@@ -32,15 +33,22 @@ func newSockets(m *member) *Sockets {
 	for _, l := range m.binds {
 		s.listeners = append(s.listeners, &merged{addr: l.Addr(), conns: make(chan net.Conn), ended: m.drained, gone: make(chan struct{})})
 	}
-	m.engine = feeder(s.listeners)
+	m.engine = &feeder{s}
 	return s
 }
 
 // feeder is the engine of Sockets: the application serves, and ends by itself.
-type feeder []*merged
+type feeder struct{ *Sockets }
 
-func (f feeder) Serve(bind int, l net.Listener) error { return f[bind].feed(l) }
-func (f feeder) Stop(int)                             {}
+func (f *feeder) Serve(bind int, l net.Listener) error {
+	var config *tls.Config
+	if f.m.Secure(bind) {
+		config = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return f.m.KeysFor(bind, true), nil }}
+	}
+	return f.listeners[bind].feed(l, config)
+}
+
+func (f *feeder) Stop(int) {}
 
 // Listeners are in the order of the binds.
 func (s *Sockets) Listeners() []net.Listener {
@@ -69,7 +77,8 @@ type merged struct {
 	once  sync.Once
 }
 
-func (l *merged) feed(source net.Listener) error {
+// feed passes connections on until the source ends; with a configuration they speak TLS.
+func (l *merged) feed(source net.Listener, config *tls.Config) error {
 	for {
 		c, err := source.Accept()
 		if temporary(err) {
@@ -80,6 +89,9 @@ func (l *merged) feed(source net.Listener) error {
 			return err
 		}
 		c.(*conn).Release()
+		if config != nil {
+			c = tls.Server(c, config)
+		}
 		select {
 		case l.conns <- c:
 		case <-l.gone:

@@ -67,8 +67,9 @@ type Worker struct {
 
 	// What the connections watch themselves, because an engine would read the clock for it. The engine sets it.
 	WatchHeads, WatchIdle bool
-	// KeysFor returns the certificates and keys of a tls bind, as they are now; nil if there is no such bind.
-	KeysFor func(bind int) *tls.Config
+	// KeysFor returns the certificates and keys of a tls bind, as they are now, for an engine that speaks HTTP/2 or one that
+	// does not. It is nil if no bind speaks TLS.
+	KeysFor func(bind int, http2 bool) *tls.Config
 	// CountsItself: the engine counts answers; else the connection does, from the status lines that pass.
 	CountsItself bool
 

@@ -139,7 +139,7 @@ func (e *Engine) keysFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	if c == nil {
 		return nil, errors.New("not a connection of this worker")
 	}
-	return e.worker.KeysFor(c.Bind()), nil
+	return e.worker.KeysFor(c.Bind(), true), nil
 }
 
 // Stop ends the engine. Only with no connection open may it be Shutdown, which runs what RegisterOnShutdown was given.

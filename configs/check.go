@@ -65,8 +65,8 @@ func (c *Config) Check() error {
 		wrong = append(wrong, errors.New("no --bind: nothing to listen on"))
 	}
 	for i, b := range c.Binds {
-		if slices.ContainsFunc(c.Binds[:i], func(other Bind) bool { return other.Address == b.Address }) && !b.anyPort() {
-			wrong = append(wrong, fmt.Errorf("--bind %v is given twice", b))
+		if slices.ContainsFunc(c.Binds[:i], b.conflicts) {
+			wrong = append(wrong, fmt.Errorf("--bind %s is given twice", b.Plain()))
 		}
 	}
 	if c.Metrics != "off" {
@@ -76,8 +76,8 @@ func (c *Config) Check() error {
 		}
 		if err != nil {
 			wrong = append(wrong, fmt.Errorf("--metrics %q is no HOST:PORT (%v); \"off\" serves none", c.Metrics, err))
-		} else if i := slices.IndexFunc(c.Binds, func(b Bind) bool { return b.Address == c.Metrics && !b.anyPort() }); i >= 0 {
-			wrong = append(wrong, fmt.Errorf("--metrics %s is the address of --bind %v too: give another one, port 0 for any, or off", c.Metrics, c.Binds[i]))
+		} else if i := slices.IndexFunc(c.Binds, Bind{Scheme: "tcp", Address: c.Metrics}.conflicts); i >= 0 {
+			wrong = append(wrong, fmt.Errorf("--metrics %s is the address of --bind %s too: give another one, port 0 for any, or off", c.Metrics, c.Binds[i].Plain()))
 		}
 	}
 	if c.LogFormat != "text" && c.LogFormat != "json" {

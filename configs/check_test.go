@@ -65,11 +65,20 @@ func TestCheck(t *testing.T) {
 
 		{"no bind", func(c *Config) { c.Binds = nil }, "no --bind: nothing to listen on"},
 		{"a bind twice", func(c *Config) { c.Binds = []Bind{bind(":80"), bind("[::1]:80"), bind("tcp://:80")} }, "--bind tcp://:80 is given twice"},
+		{"tcp and tls on one address", func(c *Config) {
+			c.Binds = []Bind{bind("[::1]:80?proxy=on"), bind("tls://[::1]:80?cert=a&key=b")}
+		}, "--bind tls://[::1]:80 is given twice"},
+		{"all interfaces twice", func(c *Config) { c.Binds = []Bind{bind(":80"), bind("[::]:80")} }, "--bind tcp://[::]:80 is given twice"},
+		{"a path twice", func(c *Config) { c.Binds = []Bind{bind("unix:///a:0"), bind("unix:///a:0?mode=0600")} }, "--bind unix:///a:0 is given twice"},
+		{"a name of two kinds", func(c *Config) { c.Binds = []Bind{bind("fd://@a"), bind("unix://@a")} }, ""},
+		{"a given socket twice", func(c *Config) { c.Binds = []Bind{bind("fd://a"), bind("fd://a")} }, "--bind fd://a is given twice"},
 		{"two free ports", func(c *Config) { c.Binds = []Bind{bind("127.0.0.1:0"), bind("127.0.0.1:0")} }, ""},
 		{"no metrics", func(c *Config) { c.Metrics = "off" }, ""},
 		{"empty metrics", func(c *Config) { c.Metrics = "" }, `--metrics "" is no HOST:PORT`},
 		{"metrics without port", func(c *Config) { c.Metrics = "127.0.0.1" }, `--metrics "127.0.0.1" is no HOST:PORT`},
 		{"metrics on a bind", func(c *Config) { c.Metrics = "127.0.0.1:9292" }, "--metrics 127.0.0.1:9292 is the address of --bind tcp://127.0.0.1:9292 too"},
+		{"metrics on a tls bind", func(c *Config) { c.Metrics, c.Binds = ":80", []Bind{bind("tls://[::]:80?cert=a&key=b")} }, "--metrics :80 is the address of --bind tls://[::]:80 too"},
+		{"metrics as a path", func(c *Config) { c.Metrics, c.Binds = ":9394", []Bind{bind("unix:///x:9394")} }, ""},
 		{"free ports for both", func(c *Config) { c.Metrics, c.Binds = "127.0.0.1:0", []Bind{bind("127.0.0.1:0")} }, ""},
 		{"log format", func(c *Config) { c.LogFormat = "xml" }, `--log-format "xml": give text or json`},
 		{"no name", func(c *Config) { c.Name = "" }, `--name "" cannot name a control socket`},

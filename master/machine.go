@@ -185,6 +185,9 @@ func (m *machine) adopt(id plan.SeatID, slot int) error {
 		return errGone
 	}
 	for i, fd := range m.sockets.Slot(slot) {
+		if m.sockets.Shared(i) {
+			continue // it serves that one already
+		}
 		if err := c.control.Send(ipc.Message{Type: ipc.Adopt, Slot: slot, Bind: i}, fd.Int()); err != nil {
 			return err
 		}

@@ -176,7 +176,7 @@ func newLogger(c configs.Config, o *output) *slog.Logger {
 func joinBinds(binds []configs.Bind) string {
 	text := make([]string, len(binds))
 	for i, b := range binds {
-		text[i] = b.String()
+		text[i] = b.Plain()
 	}
 	return strings.Join(text, " ")
 }
@@ -228,13 +228,19 @@ func (m *Master) bind(log *slog.Logger) error {
 	if err := privateDir(dir); err != nil {
 		return &StartError{plan.ExitConfig, err}
 	}
-	holder := fmt.Sprintf("pid %d, control socket %s", os.Getpid(), m.control)
+	options := sockets.Options{
+		Dir: dir, Holder: fmt.Sprintf("pid %d, control socket %s", os.Getpid(), m.control),
+		Backlog: m.config.Backlog, Shared: m.config.Dispatch == "shared",
+	}
 	begun, told, patience := time.Now(), false, time.Duration(0)
 	for {
-		set, err := sockets.Open(m.config.Binds, dir, holder)
+		set, err := sockets.Open(m.config.Binds, options)
 		if err == nil {
 			m.sockets, m.binds = set, set.Binds()
 			m.cleanups = append(m.cleanups, set.Unlock, set.Close)
+			if note := set.Note(); note != "" {
+				log.Warn(note)
+			}
 			return nil
 		}
 		var taken *sockets.TakenError

@@ -35,8 +35,8 @@ func (m *Master) View() metrics.View {
 	for _, r := range plan.Reasons() {
 		v.Reasons = append(v.Reasons, r.String())
 	}
-	for _, b := range m.binds {
-		v.Binds = append(v.Binds, b.String())
+	for i, b := range m.binds {
+		v.Binds = append(v.Binds, metrics.Bind{Name: b.Plain(), Shared: m.sockets.Shared(i)})
 	}
 	served := map[int]bool{}
 	for _, w := range snap.Workers {
@@ -50,7 +50,7 @@ func (m *Master) View() metrics.View {
 	return v
 }
 
-// Queue is the accept queue of a listener.
+// Queue is the accept queue of a listener; every slot has that of a shared one.
 func (m *Master) Queue(slot, bind int) (waiting, limit int, ok bool) {
 	fds := m.sockets.Slot(slot)
 	if bind >= len(fds) {

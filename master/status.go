@@ -1,6 +1,7 @@
 package master
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/prefork/cluster/master/plan"
@@ -26,6 +27,15 @@ type Status struct {
 	Restart    *plan.Rollout  `json:"restart,omitempty"` // the last one
 	Slots      []WorkerStatus `json:"workers_status"`
 	Deaths     []DeathStatus  `json:"deaths"`
+	Backlogs   []Backlog      `json:"backlogs"` // of each listener that can be asked
+}
+
+// Backlog is how many connections wait in a listener to be accepted, and how many may.
+type Backlog struct {
+	Bind    string `json:"bind"`
+	Slot    string `json:"slot"` // a number, or all if the slots share the listener
+	Waiting int    `json:"waiting"`
+	Limit   int    `json:"limit"`
 }
 
 // WorkerStatus is one worker, or a slot that waits for one.
@@ -59,9 +69,10 @@ func (m *Master) status() Status {
 		Name: m.config.Name, Version: m.version, PID: snap.PID, Started: snap.Started, State: snap.state(),
 		Workers: snap.Wanted, Threads: snap.Threads, Generation: snap.Generation, Control: m.control,
 		Metrics: m.metricsAddress, Program: m.program, ByPath: m.byPath, Memory: m.memory.Of(snap.PID), Slots: []WorkerStatus{}, Deaths: []DeathStatus{},
+		Backlogs: m.backlogs(snap.Slots),
 	}
 	for _, b := range m.binds {
-		s.Binds = append(s.Binds, b.String())
+		s.Binds = append(s.Binds, b.Plain())
 	}
 	if n := len(snap.Rollouts); n > 0 {
 		s.Restart = &snap.Rollouts[n-1]
@@ -73,6 +84,25 @@ func (m *Master) status() Status {
 		s.Deaths = append(s.Deaths, DeathStatus{Slot: snap.DeathSlots[i], Death: d})
 	}
 	return s
+}
+
+func (m *Master) backlogs(slots int) []Backlog {
+	all := []Backlog{}
+	for i, b := range m.binds {
+		for slot := range slots {
+			name := strconv.Itoa(slot)
+			if m.sockets.Shared(i) {
+				name = "all"
+			}
+			if waiting, limit, ok := m.Queue(slot, i); ok {
+				all = append(all, Backlog{Bind: b.Plain(), Slot: name, Waiting: waiting, Limit: limit})
+			}
+			if m.sockets.Shared(i) {
+				break
+			}
+		}
+	}
+	return all
 }
 
 func (m *Master) worker(w WorkerView, threads int) WorkerStatus {

@@ -51,6 +51,9 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 			p.gauge(workerInfo, 1, strconv.Itoa(w.Slot), strconv.Itoa(w.PID), strconv.Itoa(w.Generation))
 		}
 	}
+	if v.Slots > 0 {
+		c.backlog(p, &v, 0, true, allSlots)
+	}
 	for slot := range v.Slots {
 		c.slot(p, &v, slot, strconv.Itoa(slot))
 	}
@@ -93,13 +96,21 @@ func (c *Collector) slot(p pen, v *View, slot int, label string) {
 	for i, reason := range v.Reasons {
 		p.counter(exits, float64(v.Left[slot][i]), label, reason)
 	}
-	for bind, name := range v.Binds {
-		if n, limit, ok := c.source.Queue(slot, bind); ok {
-			p.gauge(backlog, float64(n), label, name)
-			p.gauge(backlogLimit, float64(limit), label, name)
+	c.backlog(p, v, slot, false, label)
+	c.workers(p, v, slot, label)
+}
+
+// backlog sends the accept queues of one slot's own listeners, or of those that all slots share.
+func (c *Collector) backlog(p pen, v *View, slot int, shared bool, label string) {
+	for i, b := range v.Binds {
+		if b.Shared != shared {
+			continue
+		}
+		if n, limit, ok := c.source.Queue(slot, i); ok {
+			p.gauge(backlog, float64(n), label, b.Name)
+			p.gauge(backlogLimit, float64(limit), label, b.Name)
 		}
 	}
-	c.workers(p, v, slot, label)
 }
 
 // workers sends what only living workers have.

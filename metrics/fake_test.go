@@ -34,8 +34,10 @@ func (f *fake) set(change func(v *View)) {
 	change(&f.view)
 }
 
-// Queue cannot read the second bind, as if it were a unix socket.
-func (f *fake) Queue(slot, bind int) (waiting, limit int, ok bool) { return 3 + slot, 4096, bind == 0 }
+// Queue cannot read the third bind, as where the kernel does not tell of unix sockets.
+func (f *fake) Queue(slot, bind int) (waiting, limit int, ok bool) {
+	return 3 + slot + 100*bind, 4096 + bind, bind < 2
+}
 
 const testNow = int64(1000 * time.Second)
 
@@ -55,7 +57,7 @@ func newFake(t testing.TB, slots, threads int) *fake {
 		Rollouts: []RolloutCount{
 			{Outcome: "done"}, {Outcome: "superseded"}, {Outcome: "aborted", Reason: "boot_exit"}, {Outcome: "aborted", Reason: "rollback"},
 		},
-		Binds: []string{"tcp://127.0.0.1:9292", "unix:///run/app.sock"},
+		Binds: []Bind{{Name: "tcp://127.0.0.1:9292"}, {Name: "tls://127.0.0.1:9443", Shared: true}, {Name: "unix:///run/app.sock", Shared: true}},
 	}}
 	f.grow(slots)
 	return f

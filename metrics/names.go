@@ -32,7 +32,7 @@ var (
 	oldest       = desc("cluster_oldest_waiting_seconds", "How long the oldest waiting request has waited; 0 if none waits.", "slot")
 	open         = desc("cluster_connections_open", "Connections that the slot's workers have open.", "slot")
 	accepted     = desc("cluster_connections_accepted_total", "Connections accepted by the slot's workers, from their own listener or another slot's.", "slot")
-	backlog      = desc("cluster_listen_backlog", "Connections that wait in the kernel to be accepted.", "slot", "bind")
+	backlog      = desc("cluster_listen_backlog", "Connections that wait in the kernel to be accepted; slot is all for a listener that the slots share.", "slot", "bind")
 	backlogLimit = desc("cluster_listen_backlog_limit", "Connections that may wait in the kernel; more are refused or have to try again.", "slot", "bind")
 
 	pss        = desc("cluster_memory_pss_bytes", "Proportional set size of the slot's workers, sampled: shared pages count in parts.", "slot")
@@ -52,6 +52,9 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 	descs = append(descs, d)
 	return d
 }
+
+// allSlots is the value of the label slot for what belongs to no single one.
+const allSlots = "all"
 
 // classes are the values of the label class, in the order of the scoreboard.
 var classes = [...]string{"1xx", "2xx", "3xx", "4xx", "5xx"}

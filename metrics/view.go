@@ -9,7 +9,7 @@ import (
 // Source is what the master shows of itself. All methods may be called at any time by any goroutine.
 type Source interface {
 	View() View
-	// Queue is the accept queue of a listener; ok is false if it cannot be read.
+	// Queue is the accept queue of a listener; ok is false if it cannot be read. A shared bind is asked for by slot 0.
 	Queue(slot, bind int) (waiting, limit int, ok bool)
 }
 
@@ -30,8 +30,14 @@ type View struct {
 	Reasons    []string       // every reason for leaving
 	Left       [][]int64      // slot × Reasons
 	Rollouts   []RolloutCount // every outcome
-	Binds      []string
+	Binds      []Bind
 	LogDropped int64
+}
+
+// Bind is an address that the cluster listens on.
+type Bind struct {
+	Name   string
+	Shared bool // all slots have one listener
 }
 
 // Worker is one that is alive, or a slot's state of waiting (PID 0).

@@ -81,7 +81,7 @@ func show(w io.Writer, s master.Status, colour bool) {
 
 	var table strings.Builder
 	t := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "SLOT\tSEAT\tGEN\tPID\tSTATE\tUPTIME\tBUSY\tWAITING\tCONNS\tREQUESTS\tPSS\tANON")
+	fmt.Fprintln(t, "SLOT\tSEAT\tGEN\tPID\tSTATE\tUPTIME\tBUSY\tWAITING\tBACKLOG\tCONNS\tREQUESTS\tPSS\tANON")
 	codes := []string{""}
 	for _, k := range s.Slots {
 		state, code := k.State, green
@@ -98,15 +98,20 @@ func show(w io.Writer, s master.Status, colour bool) {
 		}
 		codes = append(codes, code)
 		if k.PID == 0 {
-			fmt.Fprintf(t, "%d\t%d\t-\t-\t%s\t-\t-\t-\t-\t%d\t-\t-\n", k.Slot, k.Seat, state, k.Requests)
+			fmt.Fprintf(t, "%d\t%d\t-\t-\t%s\t-\t-\t-\t%s\t-\t%d\t-\t-\n", k.Slot, k.Seat, state, backlog(s.Backlogs, k.Slot), k.Requests)
 			continue
 		}
-		fmt.Fprintf(t, "%d\t%d\t%d\t%d\t%s\t%s\t%d/%d\t%d\t%d\t%d\t%s\t%s\n", k.Slot, k.Seat, k.Generation, k.PID, state,
-			span(k.Uptime), k.Busy, k.Threads, k.Waiting, k.Open, k.Requests, size(k.Memory.PSS), size(k.Memory.Anonymous))
+		fmt.Fprintf(t, "%d\t%d\t%d\t%d\t%s\t%s\t%d/%d\t%d\t%s\t%d\t%d\t%s\t%s\n", k.Slot, k.Seat, k.Generation, k.PID, state,
+			span(k.Uptime), k.Busy, k.Threads, k.Waiting, backlog(s.Backlogs, k.Slot), k.Open, k.Requests, size(k.Memory.PSS), size(k.Memory.Anonymous))
 	}
 	t.Flush()
 	for i, line := range strings.Split(strings.TrimRight(table.String(), "\n"), "\n") {
 		fmt.Fprintln(w, paint(codes[i], strings.TrimRight(line, " ")))
+	}
+	for _, b := range s.Backlogs {
+		if b.Slot == "all" {
+			fmt.Fprintf(w, "all slots share %s: %d of %d connections wait there\n", b.Bind, b.Waiting, b.Limit)
+		}
 	}
 	if r := s.Restart; r != nil {
 		fmt.Fprintf(w, "\nlast restart: to generation %d, %s", r.Generation, r.Outcome)
@@ -122,6 +127,20 @@ func show(w io.Writer, s master.Status, colour bool) {
 		fmt.Fprintln(w, paint(red, fmt.Sprintf("  slot %d, pid %d, generation %d, %s ago after %s: %s: %s (%d connections open)",
 			d.Slot, d.PID, d.Generation, span(time.Since(d.Time).Seconds()), span(d.Uptime), d.Reason, d.Detail, d.Open)))
 	}
+}
+
+// backlog is how many connections wait in the listeners that a slot has for itself.
+func backlog(all []master.Backlog, slot int) string {
+	waiting, own := 0, false
+	for _, b := range all {
+		if b.Slot == strconv.Itoa(slot) {
+			waiting, own = waiting+b.Waiting, true
+		}
+	}
+	if !own {
+		return "-"
+	}
+	return strconv.Itoa(waiting)
 }
 
 // span is a duration with two units at most.

@@ -16,6 +16,13 @@ func TestShow(t *testing.T) {
 	s := master.Status{
 		Name: "blog", State: "degraded", PID: 100, Started: ago(26 * time.Hour), Workers: 4, Threads: 3, Generation: 2, Memory: memory,
 		Program: "/srv/app", ByPath: true, Binds: []string{"tcp://127.0.0.1:80", "tcp://[::1]:80"}, Metrics: "127.0.0.1:9394",
+		Backlogs: []master.Backlog{
+			{Bind: "tcp://127.0.0.1:80", Slot: "0", Waiting: 5, Limit: 4096},
+			{Bind: "tcp://127.0.0.1:80", Slot: "2", Waiting: 6, Limit: 4096},
+			{Bind: "tcp://[::1]:80", Slot: "0", Waiting: 12, Limit: 4096},
+			{Bind: "tcp://[::1]:80", Slot: "1", Limit: 4096},
+			{Bind: "unix:///run/app.sock", Slot: "all", Waiting: 3, Limit: 128},
+		},
 		Restart: &plan.Rollout{Generation: 2, Outcome: plan.Aborted, Reason: "boot_exit", Detail: "exit code 3"},
 		Slots: []master.WorkerStatus{
 			{Slot: 0, Seat: 1, Generation: 2, PID: 101, State: "ready", Uptime: 75, Busy: 2, Threads: 3, Waiting: 7, Open: 64, Requests: 123456, Memory: memory},
@@ -30,11 +37,12 @@ func TestShow(t *testing.T) {
 	const want = `cluster "blog" is degraded: 4 workers × 3 threads, generation 2, up 1d02h, master pid 100 (5.0MB)
 serving /srv/app (a script, run by its path) on tcp://127.0.0.1:80 tcp://[::1]:80, metrics on http://127.0.0.1:9394/metrics
 
-SLOT  SEAT  GEN  PID  STATE               UPTIME  BUSY  WAITING  CONNS  REQUESTS  PSS    ANON
-0     1     2    101  ready               1m15s   2/3   7        64     123456    5.0MB  1.5MB
-1     2     1    102  draining (restart)  9.4s    0/3   0        0      0         0.0MB  0.0MB
-2     4     -    -    waiting 1.3s        -       -     -        -      5         -      -
-3     6     2    103  stalled             1h01m   0/3   0        0      0         0.0MB  0.0MB
+SLOT  SEAT  GEN  PID  STATE               UPTIME  BUSY  WAITING  BACKLOG  CONNS  REQUESTS  PSS    ANON
+0     1     2    101  ready               1m15s   2/3   7        17       64     123456    5.0MB  1.5MB
+1     2     1    102  draining (restart)  9.4s    0/3   0        0        0      0         0.0MB  0.0MB
+2     4     -    -    waiting 1.3s        -       -     -        6        -      5         -      -
+3     6     2    103  stalled             1h01m   0/3   0        -        0      0         0.0MB  0.0MB
+all slots share unix:///run/app.sock: 3 of 128 connections wait there
 
 last restart: to generation 2, aborted (boot_exit): exit code 3
 

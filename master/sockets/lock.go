@@ -2,11 +2,13 @@ package sockets
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -84,14 +86,20 @@ func Locked(path string) (bool, error) {
 
 // takeLock takes the lock of an address, or says who has it.
 func takeLock(dir string, b configs.Bind, holder string) (*Lock, error) {
-	name := strings.NewReplacer("/", "_", "[", "", "]", "").Replace(b.Scheme + "-" + b.Address)
+	name := "tcp-" + strings.NewReplacer("[", "", "]", "").Replace(b.Address) // with or without TLS
+	if b.Scheme == "unix" {
+		name = "unix-" + url.PathEscape(b.Address)
+		if len(name) > 200 { // with the ending, names have 255 bytes
+			name = fmt.Sprintf("unix-%x", sha256.Sum256([]byte(b.Address)))
+		}
+	}
 	lock, err := TakeLock(filepath.Join(dir, name+".lock"), holder)
 	var held *HeldError
 	switch {
 	case errors.As(err, &held):
-		return nil, fmt.Errorf("cannot bind %v: %w: another cluster serves it (%s)", b, ErrTaken, held.Holder)
+		return nil, fmt.Errorf("cannot bind %s: %w: another cluster serves it (%s)", b.Plain(), ErrTaken, held.Holder)
 	case err != nil:
-		return nil, fmt.Errorf("cannot lock %v: %w", b, err)
+		return nil, fmt.Errorf("cannot lock %s: %w", b.Plain(), err)
 	}
 	return lock, nil
 }
@@ -101,7 +109,7 @@ func takeLock(dir string, b configs.Bind, holder string) (*Lock, error) {
 func probe(b configs.Bind) error {
 	address, err := net.ResolveTCPAddr("tcp", b.Address)
 	if err != nil {
-		return fmt.Errorf("cannot bind %v: %w", b, err)
+		return fmt.Errorf("cannot bind %s: %w", b.Plain(), err)
 	}
 	// As net.Listen does: no host is both families on one IPv6 socket.
 	domain := unix.AF_INET6
@@ -118,7 +126,7 @@ func probe(b configs.Bind) error {
 		if address.Zone != "" {
 			i, err := net.InterfaceByName(address.Zone)
 			if err != nil {
-				return fmt.Errorf("cannot bind %v: %w", b, err)
+				return fmt.Errorf("cannot bind %s: %w", b.Plain(), err)
 			}
 			six.ZoneId = uint32(i.Index)
 		}
@@ -129,12 +137,12 @@ func probe(b configs.Bind) error {
 		return nil // no IPv6 here: net.Listen will know what to do
 	}
 	if err != nil {
-		return fmt.Errorf("cannot bind %v: %w", b, err)
+		return fmt.Errorf("cannot bind %s: %w", b.Plain(), err)
 	}
 	defer unix.Close(fd)
 	// SO_REUSEADDR as every server sets it: connections in TIME_WAIT do not count.
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
-		return fmt.Errorf("cannot bind %v: %w", b, err)
+		return fmt.Errorf("cannot bind %s: %w", b.Plain(), err)
 	}
 	if domain == unix.AF_INET6 && ip.IsValid() && !ip.IsUnspecified() {
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)

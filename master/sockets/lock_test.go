@@ -83,7 +83,7 @@ func TestLockIsExclusive(t *testing.T) {
 
 func TestAddressLock(t *testing.T) {
 	dir := t.TempDir()
-	for _, text := range []string{"127.0.0.1:80", "[::1]:80", ":80", "[fe80::1%eth0]:80"} {
+	for _, text := range []string{"127.0.0.1:80", "[::1]:80", ":80", "[fe80::1%eth0]:80", "unix:///a/b", "unix:///a_b", "unix:///a%2Fb", "unix://@a", "unix:///" + strings.Repeat("%", 106)} {
 		b, err := configs.ParseBind(text)
 		if err != nil {
 			t.Fatal(err)
@@ -98,6 +98,9 @@ func TestAddressLock(t *testing.T) {
 		if !errors.Is(err, ErrTaken) || err.Error() != want {
 			t.Errorf("%v, want %s", err, want)
 		}
+	}
+	if _, err := takeLock(dir, configs.Bind{Scheme: "tls", Address: "127.0.0.1:80"}, ""); !errors.Is(err, ErrTaken) {
+		t.Errorf("the same address with TLS: %v", err)
 	}
 	if _, err := takeLock(filepath.Join(dir, "missing"), configs.Bind{Scheme: "tcp", Address: ":80"}, ""); err == nil || !strings.Contains(err.Error(), "cannot lock tcp://:80") {
 		t.Errorf("a folder that is missing: %v", err)

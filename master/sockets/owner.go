@@ -33,13 +33,17 @@ func (e *TakenError) Unwrap() error { return ErrTaken }
 
 func (e *TakenError) Error() string {
 	if len(e.Owners) == 0 {
-		return fmt.Sprintf("cannot bind %v: %v (by a process that this user may not see; try `ss -ltnp` as root)", e.Bind, ErrTaken)
+		option := "-ltnp"
+		if e.Bind.Scheme == "unix" {
+			option = "-xlp"
+		}
+		return fmt.Sprintf("cannot bind %s: %v (by a process that this user may not see; try `ss %s` as root)", e.Bind.Plain(), ErrTaken, option)
 	}
 	who := make([]string, 0, len(e.Owners))
 	for _, o := range e.Owners {
 		who = append(who, fmt.Sprintf("pid %d %q", o.PID, o.Title))
 	}
-	return fmt.Sprintf("cannot bind %v: %v by %s", e.Bind, ErrTaken, strings.Join(who, ", "))
+	return fmt.Sprintf("cannot bind %s: %v by %s", e.Bind.Plain(), ErrTaken, strings.Join(who, ", "))
 }
 
 // Orphans reports whether all owners are workers of a cluster whose master is dead: a living one would hold the listeners
@@ -50,20 +54,22 @@ func (e *TakenError) Orphans() bool {
 
 // Taken finds out who listens on an address.
 func Taken(b configs.Bind) *TakenError {
-	return &TakenError{Bind: b, Owners: owners(b.Address)}
+	return &TakenError{Bind: b, Owners: owners(b)}
 }
 
-// owners finds who listens on a tcp address, or on all addresses with its port: the inodes of the listening sockets from
-// /proc/net/tcp, then the processes that have them open (proc(5)).
-func owners(address string) []Owner {
-	wanted, err := net.ResolveTCPAddr("tcp", address)
-	if err != nil {
-		return nil
-	}
+// owners finds who listens on an address, or on all addresses with its port: the inodes of the listening sockets from
+// /proc/net, then the processes that have them open (proc(5)).
+func owners(b configs.Bind) []Owner {
 	inodes := map[string]bool{}
-	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
-		if data, err := os.ReadFile(table); err == nil {
-			listening(data, wanted, inodes)
+	if b.Scheme == "unix" {
+		if data, err := os.ReadFile("/proc/net/unix"); err == nil {
+			listeningUnix(data, b.Address, inodes)
+		}
+	} else if wanted, err := net.ResolveTCPAddr("tcp", b.Address); err == nil {
+		for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+			if data, err := os.ReadFile(table); err == nil {
+				listening(data, wanted, inodes)
+			}
 		}
 	}
 	if len(inodes) == 0 {
@@ -94,6 +100,17 @@ func listening(table []byte, wanted *net.TCPAddr, inodes map[string]bool) {
 		ip := kernelIP(strings.TrimSuffix(f[1], suffix))
 		if everywhere(wanted.IP) || everywhere(ip) || wanted.IP.Equal(ip) {
 			inodes["socket:["+f[9]+"]"] = true
+		}
+	}
+}
+
+// listeningUnix adds the inodes of the sockets that are bound to a path or abstract name and listen. Accepted connections
+// have the name of their listener too, but not its flag (__SO_ACCEPTCON).
+func listeningUnix(table []byte, address string, inodes map[string]bool) {
+	for line := range strings.Lines(string(table)) {
+		// Num: RefCount Protocol Flags Type St Inode Path, and a path may have spaces.
+		if f := strings.Fields(line); len(f) >= 8 && f[3] == "00010000" && strings.HasSuffix(strings.TrimSuffix(line, "\n"), " "+f[6]+" "+address) {
+			inodes["socket:["+f[6]+"]"] = true
 		}
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -29,11 +28,12 @@ func bind(t *testing.T, text string) configs.Bind {
 // open opens a set for the length of the test.
 func open(t *testing.T, dir string, binds ...string) *Set {
 	t.Helper()
-	var parsed []configs.Bind
-	for _, text := range binds {
-		parsed = append(parsed, bind(t, text))
-	}
-	s, err := Open(parsed, dir, "the test")
+	return openWith(t, Options{Dir: dir, Holder: "the test"}, binds...)
+}
+
+func openWith(t *testing.T, o Options, binds ...string) *Set {
+	t.Helper()
+	s, err := try(t, o, binds...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,6 +42,15 @@ func open(t *testing.T, dir string, binds ...string) *Set {
 		s.Unlock()
 	})
 	return s
+}
+
+func try(t *testing.T, o Options, binds ...string) (*Set, error) {
+	t.Helper()
+	var parsed []configs.Bind
+	for _, text := range binds {
+		parsed = append(parsed, bind(t, text))
+	}
+	return Open(parsed, o)
 }
 
 func option(t *testing.T, fd *ipc.FD, level, name int) int {
@@ -127,6 +136,112 @@ func TestOpen(t *testing.T) {
 	}
 }
 
+// With one listener for all slots there is no group of SO_REUSEPORT that another could join.
+func TestOpenShared(t *testing.T) {
+	s := openWith(t, Options{Dir: t.TempDir(), Shared: true}, "127.0.0.1:0", "tls://127.0.0.1:0?cert=a&key=b")
+	if err := s.OpenSlot(2); err != nil {
+		t.Fatal(err)
+	}
+	for i, b := range s.Binds() {
+		fd := s.Slot(0)[i]
+		if !s.Shared(i) || s.Slot(1)[i] != fd || s.Slot(2)[i] != fd {
+			t.Errorf("%v: not one listener for all slots", b)
+		}
+		if got := fmt.Sprintf("127.0.0.1:%d", port(t, fd)); got != b.Address {
+			t.Errorf("%v listens on %s", b, got)
+		}
+		if option(t, fd, unix.SOL_SOCKET, unix.SO_REUSEPORT) != 0 || flags(t, fd, unix.F_GETFL)&unix.O_NONBLOCK == 0 || polled(t, fd.Int()) {
+			t.Errorf("%v: with SO_REUSEPORT, blocking, or in the poller", b)
+		}
+		if _, err := Open([]configs.Bind{b}, Options{Dir: t.TempDir()}); !errors.Is(err, ErrTaken) {
+			t.Errorf("a second cluster on %v: %v", b, err)
+		}
+	}
+	fd := s.Slot(0)[0]
+	s.Close()
+	if fd.Int() != -1 {
+		t.Error("the shared listener is open after Close")
+	}
+	if own := open(t, t.TempDir(), "127.0.0.1:0"); own.Shared(0) {
+		t.Error("a listener of its own is called shared")
+	}
+}
+
+func TestFamilies(t *testing.T) {
+	for _, test := range []struct {
+		bind   string
+		domain int
+		only   int // IPV6_V6ONLY
+	}{
+		{"0.0.0.0:0", unix.AF_INET, 0},
+		{":0", unix.AF_INET6, 0},
+		{"[::]:0", unix.AF_INET6, 0},
+		{"[::1]:0", unix.AF_INET6, 1},
+	} {
+		for _, shared := range []bool{false, true} {
+			if test.domain == unix.AF_INET6 {
+				l, err := net.Listen("tcp", "[::1]:0")
+				if err != nil {
+					t.Skipf("no IPv6: %v", err)
+				}
+				l.Close()
+			}
+			fd := openWith(t, Options{Dir: t.TempDir(), Shared: shared}, test.bind).Slot(0)[0]
+			if got := option(t, fd, unix.SOL_SOCKET, unix.SO_DOMAIN); got != test.domain {
+				t.Errorf("%s, shared %v: domain %d, want %d", test.bind, shared, got, test.domain)
+			} else if got == unix.AF_INET6 && option(t, fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY) != test.only {
+				t.Errorf("%s, shared %v: IPV6_V6ONLY is not %d", test.bind, shared, test.only)
+			}
+		}
+	}
+}
+
+// Whatever becomes of a set, it leaves no descriptor behind.
+func TestDescriptors(t *testing.T) {
+	dir, taken := shortDir(t), open(t, t.TempDir(), "127.0.0.1:0").Binds()[0].String()
+	open(t, t.TempDir(), "127.0.0.1:0") // the poller is there from here on
+	count := func() int {
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	before := count()
+	for _, test := range []struct {
+		binds []string
+		fails bool
+	}{
+		{[]string{"127.0.0.1:0", "unix://" + dir + "/a", "unix://@" + dir}, false},
+		{[]string{"127.0.0.1:0", "unix://" + dir + "/a", taken}, true},
+		{[]string{"127.0.0.1:0", "unix://" + dir + "/a", "192.0.2.1:80"}, true},
+		{[]string{"127.0.0.1:0", "unix://" + dir + "/a", "unix://" + dir + "/missing/b"}, true},
+		{[]string{"127.0.0.1:0", "unix://" + dir + "/a?owner=nobody-has-this-name"}, true},
+		{[]string{"127.0.0.1:0", "fd://web"}, true},
+	} {
+		for _, shared := range []bool{false, true} {
+			s, err := try(t, Options{Dir: t.TempDir(), Backlog: 5, Shared: shared}, test.binds...)
+			if (err != nil) != test.fails {
+				t.Errorf("%v: %v", test.binds, err)
+			}
+			if err == nil {
+				if err := s.OpenSlot(3); err != nil {
+					t.Error(err)
+				}
+				s.Close()
+				s.Close()
+				s.Unlock()
+			}
+			if after := count(); after != before {
+				t.Errorf("%v, shared %v: %d descriptors more than before", test.binds, shared, after-before)
+			}
+			if left, _ := os.ReadDir(dir); len(left) != 0 {
+				t.Errorf("%v, shared %v: %v is left", test.binds, shared, left)
+			}
+		}
+	}
+}
+
 // A listener stays non-blocking, and out of the poller of this process, also when it is handed to a child.
 func TestListenersAreRaw(t *testing.T) {
 	fd := open(t, t.TempDir(), "127.0.0.1:0").Slot(0)[0]
@@ -150,14 +265,22 @@ func TestListenersAreRaw(t *testing.T) {
 	check("after a child was started with it")
 }
 
-// polled reports whether an epoll instance of this process watches a descriptor (proc_pid_fdinfo(5)).
+// polled reports whether an epoll instance of this process watches a descriptor.
 func polled(t *testing.T, fd int) bool {
 	t.Helper()
-	entries, err := os.ReadDir("/proc/self/fd")
+	watched, pollers, err := watches(fd)
 	if err != nil {
 		t.Fatal(err)
 	}
-	pollers := 0
+	if pollers == 0 {
+		t.Fatal("this process has no poller")
+	}
+	return watched
+}
+
+// watches looks into all epoll instances of this process (proc_pid_fdinfo(5)).
+func watches(fd int) (watched bool, pollers int, err error) {
+	entries, err := os.ReadDir("/proc/self/fd")
 	for _, e := range entries {
 		if link, _ := os.Readlink("/proc/self/fd/" + e.Name()); link != "anon_inode:[eventpoll]" {
 			continue
@@ -166,14 +289,11 @@ func polled(t *testing.T, fd int) bool {
 		info, _ := os.ReadFile("/proc/self/fdinfo/" + e.Name())
 		for line := range strings.Lines(string(info)) {
 			if f := strings.Fields(line); len(f) > 1 && f[0] == "tfd:" && f[1] == fmt.Sprint(fd) {
-				return true
+				watched = true
 			}
 		}
 	}
-	if pollers == 0 {
-		t.Fatal("this process has no poller")
-	}
-	return false
+	return watched, pollers, err
 }
 
 func TestAddressTaken(t *testing.T) {
@@ -193,7 +313,7 @@ func TestAddressTaken(t *testing.T) {
 		_, port, _ := net.SplitHostPort(l.Addr().String())
 		b := bind(t, net.JoinHostPort(test.bind, port))
 		dir := t.TempDir()
-		_, err = Open([]configs.Bind{b}, dir, "the test")
+		_, err = Open([]configs.Bind{b}, Options{Dir: dir, Holder: "the test"})
 		var taken *TakenError
 		if !errors.As(err, &taken) || !errors.Is(err, ErrTaken) {
 			t.Errorf("%v while %v is listened on: %v", b, l.Addr(), err)
@@ -211,7 +331,7 @@ func TestAddressTaken(t *testing.T) {
 			t.Errorf("locks %v are left", locks)
 		}
 		l.Close()
-		s, err := Open([]configs.Bind{b}, dir, "the test")
+		s, err := Open([]configs.Bind{b}, Options{Dir: dir, Holder: "the test"})
 		if err != nil {
 			t.Errorf("when %v was free: %v", b, err)
 			continue
@@ -225,10 +345,10 @@ func TestAddressTaken(t *testing.T) {
 func TestSecondCluster(t *testing.T) {
 	dir := t.TempDir()
 	first := open(t, dir, "127.0.0.1:0").Binds()
-	if _, err := Open(first, dir, "another"); !errors.Is(err, ErrTaken) || !strings.Contains(err.Error(), "another cluster serves it (the test)") {
+	if _, err := Open(first, Options{Dir: dir, Holder: "another"}); !errors.Is(err, ErrTaken) || !strings.Contains(err.Error(), "another cluster serves it (the test)") {
 		t.Errorf("with the same locks: %v", err)
 	}
-	if _, err := Open(first, t.TempDir(), "another"); !errors.Is(err, ErrTaken) || !strings.Contains(err.Error(), fmt.Sprintf("pid %d ", os.Getpid())) {
+	if _, err := Open(first, Options{Dir: t.TempDir(), Holder: "another"}); !errors.Is(err, ErrTaken) || !strings.Contains(err.Error(), fmt.Sprintf("pid %d ", os.Getpid())) {
 		t.Errorf("with other locks: %v", err)
 	}
 
@@ -239,10 +359,10 @@ func TestSecondCluster(t *testing.T) {
 	}
 	b := bind(t, free.Addr().String())
 	free.Close()
-	if _, err := Open([]configs.Bind{b, first[0]}, dir, "another"); !errors.Is(err, ErrTaken) {
+	if _, err := Open([]configs.Bind{b, first[0]}, Options{Dir: dir, Holder: "another"}); !errors.Is(err, ErrTaken) {
 		t.Fatalf("%v", err)
 	}
-	s, err := Open([]configs.Bind{b}, dir, "another")
+	s, err := Open([]configs.Bind{b}, Options{Dir: dir, Holder: "another"})
 	if err != nil {
 		t.Fatalf("the bind before the one that failed was kept: %v", err)
 	}
@@ -255,7 +375,7 @@ func TestAddressesThatAreNone(t *testing.T) {
 		{"192.0.2.1:80", "cannot assign requested address: no interface of this machine has the address"},
 		{"[fe80::1%nosuch0]:80", "no such network interface"},
 	} {
-		_, err := Open([]configs.Bind{bind(t, test.bind)}, t.TempDir(), "the test")
+		_, err := Open([]configs.Bind{bind(t, test.bind)}, Options{Dir: t.TempDir(), Holder: "the test"})
 		if err == nil || errors.Is(err, ErrTaken) || !strings.Contains(err.Error(), test.want) || !strings.HasPrefix(err.Error(), "cannot bind tcp://") {
 			t.Errorf("%s: %v, want %s", test.bind, err, test.want)
 		}
@@ -270,7 +390,7 @@ func TestZone(t *testing.T) {
 	b := bind(t, l.Addr().String())
 	l.Close()
 	b.Address = strings.Replace(b.Address, "[::1]", "[::1%lo]", 1)
-	s, err := Open([]configs.Bind{b}, t.TempDir(), "the test")
+	s, err := Open([]configs.Bind{b}, Options{Dir: t.TempDir(), Holder: "the test"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -375,32 +495,5 @@ func TestListening(t *testing.T) {
 		if fmt.Sprint(inodes) != fmt.Sprint(want) {
 			t.Errorf("%s: %v, want %v", test.address, inodes, want)
 		}
-	}
-}
-
-func TestQueue(t *testing.T) {
-	s := open(t, t.TempDir(), "127.0.0.1:0")
-	fd := s.Slot(0)[0]
-	waiting, limit, err := Queue(fd)
-	if err != nil || waiting != 0 || limit < 1 {
-		t.Fatalf("a new listener: %d of %d, %v", waiting, limit, err)
-	}
-	for range 3 {
-		c, err := net.Dial("tcp", s.Binds()[0].Address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-	}
-	// The last handshake may still be on its way through the kernel.
-	for deadline := time.Now().Add(10 * time.Second); waiting != 3 && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		waiting, _, err = Queue(fd)
-	}
-	if err != nil || waiting != 3 {
-		t.Errorf("%d wait, %v, want 3", waiting, err)
-	}
-	s.Close()
-	if _, _, err := Queue(fd); err == nil {
-		t.Error("a closed listener has a queue")
 	}
 }

@@ -46,6 +46,11 @@ func useGiven(plan string) (f found) {
 	for _, b := range given {
 		f.Given = append(f.Given, b.String())
 	}
+	for i := range given {
+		if own, err := unix.FcntlInt(uintptr(firstGiven+i), unix.F_GETFD, 0); err != nil || own&unix.FD_CLOEXEC == 0 {
+			f.Wrong = append(f.Wrong, fmt.Sprintf("descriptor %d would leak into every child: flags %#x, %v", firstGiven+i, own, err))
+		}
+	}
 	var s *Set
 	for list := range strings.SplitSeq(strings.Join(words[2:], " "), "|") {
 		f.First, f.Err = f.Err, ""

@@ -208,6 +208,16 @@ func TestDescriptors(t *testing.T) {
 		return len(entries)
 	}
 	before := count()
+	broken := configs.Bind{Scheme: "unix", Address: dir + "/a", Mode: "rw"} // found out when the file is there
+	if _, err := Open([]configs.Bind{broken}, Options{Dir: t.TempDir()}); err == nil {
+		t.Error("a socket of no mode was opened")
+	}
+	if after := count(); after != before {
+		t.Errorf("a socket of no mode: %d descriptors more than before", after-before)
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 0 {
+		t.Errorf("a socket of no mode: %v is left", left)
+	}
 	for _, test := range []struct {
 		binds []string
 		fails bool

@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/prefork/cluster/configs"
 	"github.com/prefork/cluster/master/plan"
 )
 
@@ -106,7 +107,7 @@ func unknownCommand(app *cli.App, given string) error {
 	for _, c := range app.Commands {
 		names = append(names, c.Name)
 	}
-	return fmt.Errorf("unknown command %q%s; the commands are %s (see cluster --help)", given, didYouMean(given, "", names), strings.Join(names, ", "))
+	return fmt.Errorf("unknown command %q%s; the commands are %s (see cluster --help)", given, configs.DidYouMean(given, "", names), strings.Join(names, ", "))
 }
 
 // usageError puts what package flag says into the words and the spelling of the help.
@@ -124,7 +125,7 @@ func usageError(c *cli.Context, err error, _ bool) error {
 		for _, f := range flags {
 			names = append(names, f.Names()...)
 		}
-		text = fmt.Sprintf("unknown flag %s%s", spelled(flag), didYouMean(flag, "--", names))
+		text = fmt.Sprintf("unknown flag %s%s", spelled(flag), configs.DidYouMean(flag, "--", names))
 	} else if flag, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {
 		text = spelled(strings.TrimLeft(flag, "-")) + " needs a value"
 	} else if value, rest, ok := strings.Cut(text, " for "); ok && strings.HasPrefix(value, "invalid ") {

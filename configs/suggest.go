@@ -1,10 +1,14 @@
-package main
+package configs
 
 import "strings"
 
-// didYouMean asks for the name that is nearest to a mistyped one, if one is near.
-func didYouMean(given, prefix string, names []string) string {
-	best, distance := "", 3 // so many slips are none of this word
+// tooManySlips is how many make it another word.
+const tooManySlips = 3
+
+// DidYouMean asks for the name that is nearest to a mistyped one: " (did you mean --workers?)" with the prefix "--". It
+// returns nothing if none is near.
+func DidYouMean(given, prefix string, names []string) string {
+	best, distance := "", tooManySlips
 	for _, name := range names {
 		if len(name) < 2 {
 			continue
@@ -24,8 +28,11 @@ func didYouMean(given, prefix string, names []string) string {
 }
 
 // slips is how many letters were left out, put in, mistaken or swapped with the next (the optimal string alignment
-// distance).
+// distance). Words of very different lengths are not compared: one of them may be a whole file.
 func slips(a, b string) int {
+	if d := len(a) - len(b); d >= tooManySlips || -d >= tooManySlips {
+		return tooManySlips
+	}
 	rows := make([][]int, len(a)+1)
 	for i := range rows {
 		rows[i] = make([]int, len(b)+1)

@@ -5,31 +5,6 @@ import (
 	"testing"
 )
 
-func TestDidYouMean(t *testing.T) {
-	names := []string{"start", "status", "stacks", "stop", "workers", "w", "drain-idle"}
-	for _, test := range []struct{ given, want string }{
-		{"strat", "start"},
-		{"sttus", "status"},
-		{"worker", "workers"},
-		{"wokers", "workers"},
-		{"drainidle", "drain-idle"},
-		{"drain", "drain-idle"}, // the beginning of a name
-		{"stacks", "stacks"},
-		{"bench", ""},
-		{"x", ""},
-		{"w", ""},
-		{"", ""},
-	} {
-		want := ""
-		if test.want != "" {
-			want = " (did you mean --" + test.want + "?)"
-		}
-		if got := didYouMean(test.given, "--", names); got != want {
-			t.Errorf("%q: %q, want %q", test.given, got, want)
-		}
-	}
-}
-
 func TestWithNumbers(t *testing.T) {
 	for _, test := range []struct{ args, want []string }{
 		{[]string{"cluster"}, nil},

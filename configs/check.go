@@ -1,10 +1,9 @@
 package configs
 
 import (
-	"errors"
-	"fmt"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -18,70 +17,178 @@ const (
 // maxDuration keeps sums of durations from running over.
 const maxDuration = 365 * 24 * time.Hour
 
-// Check returns everything that is wrong, one error a setting, joined; nil if nothing is.
+// Check returns everything that is wrong, an Errors of one error a setting; nil if nothing is. What only the machine can
+// tell, such as whether a user exists, is found at the start.
 func (c *Config) Check() error {
-	var wrong []error
-	number := func(flag string, value, low, high int) {
-		if value < low || value > high {
-			wrong = append(wrong, fmt.Errorf("--%s %d is out of range: give %d to %d", flag, value, low, high))
-		}
+	var all Errors
+	for _, p := range c.problems() {
+		all = append(all, p.tell(nil))
 	}
-	if c.Control == "" && (c.Name == "" || strings.ContainsAny(c.Name, "/\x00")) {
-		wrong = append(wrong, fmt.Errorf("--name %q cannot name a control socket: give a name without a slash", c.Name))
-	}
-	number("max-workers", c.MaxWorkers, 1, MaxSlots)
-	if c.MaxWorkers >= 1 && c.MaxWorkers <= MaxSlots && c.Workers > c.MaxWorkers {
-		wrong = append(wrong, fmt.Errorf("--workers %d is more than --max-workers %d: give 1 to %d, or raise --max-workers (at most %d)", c.Workers, c.MaxWorkers, c.MaxWorkers, MaxSlots))
-	} else {
-		number("workers", c.Workers, 1, min(max(c.MaxWorkers, 1), MaxSlots))
-	}
-	number("threads", c.Threads, 1, MaxCells)
-	number("surge", c.Surge, 1, MaxSlots)
-	number("queue-depth", c.QueueDepth, 0, 1<<20)
+	return all.sorted()
+}
 
-	duration := func(flag string, value, low time.Duration) {
-		if value < low {
-			wrong = append(wrong, fmt.Errorf("--%s %v is too short: give at least %v", flag, value, low))
+func (c *Config) problems() []problem {
+	var found []problem
+	for i := range schema {
+		found = append(found, schema[i].problems(c)...)
+	}
+	return append(found, c.relations()...)
+}
+
+// problems are those of the value alone, and of workers, whose range another setting has.
+func (s *Setting) problems(c *Config) []problem {
+	switch s.Name {
+	case "workers":
+		return c.workersProblems()
+	case "name":
+		if c.Control == "" && (c.Name == "" || strings.ContainsAny(c.Name, "/\x00")) {
+			return []problem{{c.quoted("name"), " cannot name a control socket: give a name without a slash"}}
 		}
-		if value > maxDuration {
-			wrong = append(wrong, fmt.Errorf("--%s %v is too long: give at most a year (%v)", flag, value, maxDuration))
+		return nil // it is not used
+	case "umask":
+		if mask, err := strconv.ParseUint(c.Umask, 8, 32); c.Umask != "" && (err != nil || mask > 0o777) {
+			return []problem{{c.quoted("umask"), " is no mask: give octal digits, 000 to 777, such as 022"}}
+		}
+	case "bind":
+		return c.bindProblems()
+	case "metrics":
+		return c.metricsProblems()
+	}
+	switch s.Kind {
+	case Number, Size, Duration:
+		return s.rangeProblems(c)
+	case Choice:
+		if !slices.Contains(s.Words, s.Text(c)) {
+			return []problem{{c.quoted(s.Name), ": give " + either(s.Words)}}
+		}
+	case Text:
+		if strings.ContainsRune(s.Text(c), 0) {
+			return []problem{{c.quoted(s.Name), " has a zero byte, which no path and no name may have"}}
+		}
+	case Words:
+		return c.programProblems()
+	}
+	return nil
+}
+
+func (s *Setting) rangeProblems(c *Config) []problem {
+	n, _ := s.numeric(c)
+	if n >= s.low && n <= s.high || n == 0 && s.zero {
+		return nil
+	}
+	subject := c.plain(s.Name)
+	switch {
+	case s.Kind == Duration && n < s.low:
+		return []problem{{subject, " is too short: give at least " + s.format(s.low)}}
+	case s.Kind == Duration:
+		return []problem{{subject, " is too long: give at most a year (" + s.format(s.high) + ")"}}
+	}
+	return []problem{{subject, " is out of range: give " + s.Range()}}
+}
+
+// Range is what a number or a size may be: "1 to 1024".
+func (s *Setting) Range() string {
+	text := s.format(s.low) + " to " + s.format(s.high)
+	if s.zero {
+		text = "0, or " + text
+	}
+	return text
+}
+
+func (c *Config) workersProblems() []problem {
+	if c.MaxWorkers >= 1 && c.MaxWorkers <= MaxSlots && c.Workers > c.MaxWorkers {
+		return []problem{{
+			c.plain("workers"), " is more than ", c.plain("max-workers"), ": give 1 to " + strconv.Itoa(c.MaxWorkers) + ", or raise ",
+			name("max-workers"), " (at most " + strconv.Itoa(MaxSlots) + ")",
+		}}
+	}
+	if high := min(max(c.MaxWorkers, 1), MaxSlots); c.Workers < 1 || c.Workers > high {
+		return []problem{{c.plain("workers"), " is out of range: give 1 to " + strconv.Itoa(high)}}
+	}
+	return nil
+}
+
+func (c *Config) programProblems() []problem {
+	if len(c.Program) > 0 && c.Program[0] == "" {
+		return []problem{{mention{name: "program", quoted: true}, " is no program: give its path or its name"}}
+	}
+	for i, word := range c.Program {
+		if strings.ContainsRune(word, 0) {
+			return []problem{{mention{name: "program", item: i, value: word, quoted: true}, " has a zero byte, which no argument may have"}}
 		}
 	}
-	duration("queue-timeout", c.QueueTimeout, time.Millisecond)
-	duration("head-timeout", c.HeadTimeout, time.Second)
-	duration("idle-timeout", c.IdleTimeout, time.Second)
-	duration("write-timeout", c.WriteTimeout, time.Second)
-	duration("boot-timeout", c.BootTimeout, 100*time.Millisecond)
-	duration("heartbeat-timeout", c.HeartbeatTimeout, 3*time.Second)
-	duration("drain-timeout", c.DrainTimeout, 0)
-	duration("drain-idle", c.DrainIdle, 0)
-	duration("orphan-grace", c.OrphanGrace, 0)
-	duration("settle", c.Settle, 0)
-	duration("probation", c.Probation, 0)
-	if c.DrainIdle > c.DrainTimeout {
-		wrong = append(wrong, fmt.Errorf("--drain-idle %v is longer than --drain-timeout %v: a draining worker would be gone before it closes its silent connections", c.DrainIdle, c.DrainTimeout))
-	}
+	return nil
+}
+
+func (c *Config) bindProblems() []problem {
 	if len(c.Binds) == 0 {
-		wrong = append(wrong, errors.New("no --bind: nothing to listen on"))
+		return []problem{{"no ", name("bind"), ": nothing to listen on"}}
 	}
+	var found []problem
 	for i, b := range c.Binds {
 		if slices.ContainsFunc(c.Binds[:i], b.conflicts) {
-			wrong = append(wrong, fmt.Errorf("--bind %s is given twice", b.Plain()))
+			found = append(found, problem{mention{name: "bind", item: i, value: b.Plain(), spelt: true}, " is given twice"})
 		}
 	}
-	if c.Metrics != "off" {
-		_, _, err := net.SplitHostPort(c.Metrics)
-		if err == nil {
-			_, err = net.ResolveTCPAddr("tcp", c.Metrics)
-		}
-		if err != nil {
-			wrong = append(wrong, fmt.Errorf("--metrics %q is no HOST:PORT (%v); \"off\" serves none", c.Metrics, err))
-		} else if i := slices.IndexFunc(c.Binds, Bind{Scheme: "tcp", Address: c.Metrics}.conflicts); i >= 0 {
-			wrong = append(wrong, fmt.Errorf("--metrics %s is the address of --bind %s too: give another one, port 0 for any, or off", c.Metrics, c.Binds[i].Plain()))
-		}
-	}
-	if c.LogFormat != "text" && c.LogFormat != "json" {
-		wrong = append(wrong, fmt.Errorf("--log-format %q: give text or json", c.LogFormat))
-	}
-	return errors.Join(wrong...)
+	return found
 }
+
+func (c *Config) metricsProblems() []problem {
+	if c.Metrics == "off" {
+		return nil
+	}
+	_, _, err := net.SplitHostPort(c.Metrics)
+	if err == nil {
+		_, err = net.ResolveTCPAddr("tcp", c.Metrics)
+	}
+	if err != nil {
+		return []problem{{c.quoted("metrics"), " is no HOST:PORT (" + err.Error() + `); "off" serves none`}}
+	}
+	if i := slices.IndexFunc(c.Binds, Bind{Scheme: "tcp", Address: c.Metrics}.conflicts); i >= 0 {
+		return []problem{{
+			c.plain("metrics"), " is the address of ",
+			mention{name: "bind", item: i, value: c.Binds[i].Plain(), spelt: true},
+			" too: give another one, port 0 for any, or off",
+		}}
+	}
+	return nil
+}
+
+// relations are the problems of values that do not go together.
+func (c *Config) relations() []problem {
+	var found []problem
+	if c.MaxThreads >= 1 && c.MaxThreads <= MaxCells && c.Threads > c.MaxThreads && c.Threads <= MaxCells {
+		found = append(found, problem{c.plain("threads"), " is more than ", c.plain("max-threads"), ": give 1 to " + strconv.Itoa(c.MaxThreads) + ", or raise ", name("max-threads")})
+	}
+	if c.DrainIdle > c.DrainTimeout && c.DrainIdle <= maxDuration && c.DrainTimeout >= 0 {
+		found = append(found, problem{c.plain("drain-idle"), " is longer than ", c.plain("drain-timeout"), ": a draining worker would be gone before it closes its silent connections"})
+	}
+	if c.MaxBody > 0 && c.BufferBody > c.MaxBody {
+		found = append(found, problem{c.plain("buffer-body"), " is more than ", c.plain("max-body"), ": larger bodies are refused, so give at most that much"})
+	}
+	if c.Group != "" && c.User == "" {
+		found = append(found, problem{c.quoted("group"), " is given without ", name("user"), ": say as which user of the group the workers are to run"})
+	}
+	if c.LogRequestsFile != "" && !c.LogRequests {
+		found = append(found, problem{c.quoted("log-requests-file"), " would stay empty: give ", name("log-requests"), " too"})
+	}
+	if c.Engine == "fasthttp" && len(c.Program) > 0 {
+		found = append(found, problem{c.plain("engine"), " is for the reference application: the engine of ", mention{name: "program", value: c.Program[0]}, " is what it calls, worker.Serve or fasthttpworker.Serve"})
+	}
+	return found
+}
+
+// plain mentions a setting with its value.
+func (c *Config) plain(name string) mention {
+	return mention{name: name, value: settingNamed(name).Text(c)}
+}
+
+// quoted is plain for a value that may be anything.
+func (c *Config) quoted(name string) mention {
+	m := c.plain(name)
+	m.quoted = true
+	return m
+}
+
+// name mentions a setting without its value.
+func name(setting string) mention { return mention{name: setting, bare: true} }

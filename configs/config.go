@@ -1,9 +1,12 @@
-// Package configs is the schema of the configuration: its settings, their defaults, and what is wrong with a value.
+// Package configs is the schema of the configuration: its settings, where their values come from, their defaults, and
+// what is wrong with a value.
 //
-// Invariant: a Config that has passed Check can be started; no other place judges a setting.
+// Invariant: a Config that has passed Check can be started; no other place judges a setting. A setting is one row of the
+// table in schema.go; flags, variables, keys of the file, samples and documents are made from it.
 package configs
 
 import (
+	"log/slog"
 	"time"
 )
 
@@ -56,7 +59,7 @@ type Config struct {
 	LogFormat string // text or json
 	LogFile   string // empty: standard error
 	LogLevel  string // debug, info, warn or error
-	Quiet     bool   // warnings and errors only
+	Quiet     bool   // no less than warnings, whatever LogLevel says
 
 	LogRequests     bool   // one line a request
 	LogRequestsFile string // empty: standard output
@@ -108,4 +111,14 @@ func (c *Config) Cells() int {
 		return c.MaxThreads
 	}
 	return max(c.Threads, 32)
+}
+
+// Level is the least that is logged.
+func (c *Config) Level() slog.Level {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.LogLevel)) // has been checked, and the zero level is the default
+	if c.Quiet {
+		level = max(level, slog.LevelWarn)
+	}
+	return level
 }

@@ -163,10 +163,7 @@ func (m *Master) readKeys(log *slog.Logger) error {
 }
 
 func newLogger(c configs.Config, o *output) *slog.Logger {
-	opts := &slog.HandlerOptions{}
-	if c.Quiet {
-		opts.Level = slog.LevelWarn
-	}
+	opts := &slog.HandlerOptions{Level: c.Level()}
 	if c.LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(o, opts))
 	}

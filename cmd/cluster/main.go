@@ -86,28 +86,33 @@ func newApp() *cli.App {
 		OnUsageError:         usageError,
 		Commands: []*cli.Command{
 			startCommand(), statusCommand(), restartCommand(), scaleCommand(), stopCommand(),
-			stacksCommand(), reopenLogsCommand(), versionCommand(), completionCommand(),
+			stacksCommand(), reopenLogsCommand(), configCommand(), versionCommand(), completionCommand(),
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
-				return unknownCommand(c.App, c.Args().First())
+				return unknownCommand(c.App.Name, c.App.Commands, c.Args().First())
 			}
 			return cli.ShowAppHelp(c)
 		},
 	}
-	for _, c := range app.Commands {
-		c.OnUsageError = usageError // else urfave/cli prints the whole help before the error
-		c.HideHelpCommand = true    // else `start -- help` is no program
-	}
+	prepare(app.Commands)
 	return app
 }
 
-func unknownCommand(app *cli.App, given string) error {
-	names := make([]string, 0, len(app.Commands))
-	for _, c := range app.Commands {
+func prepare(commands []*cli.Command) {
+	for _, c := range commands {
+		c.OnUsageError = usageError // else urfave/cli prints the whole help before the error
+		c.HideHelpCommand = true    // else `start -- help` is no program
+		prepare(c.Subcommands)
+	}
+}
+
+func unknownCommand(under string, commands []*cli.Command, given string) error {
+	names := make([]string, 0, len(commands))
+	for _, c := range commands {
 		names = append(names, c.Name)
 	}
-	return fmt.Errorf("unknown command %q%s; the commands are %s (see cluster --help)", given, configs.DidYouMean(given, "", names), strings.Join(names, ", "))
+	return fmt.Errorf("unknown command %q%s; the commands are %s (see %s --help)", given, configs.DidYouMean(given, "", names), strings.Join(names, ", "), under)
 }
 
 // usageError puts what package flag says into the words and the spelling of the help.
@@ -115,7 +120,7 @@ func usageError(c *cli.Context, err error, _ bool) error {
 	name := c.App.Name
 	flags := c.App.Flags
 	if c.Command != nil && c.Command.Name != "" && c.Command.Name != name {
-		name += " " + c.Command.Name
+		name = c.Command.HelpName
 		flags = c.Command.Flags
 	}
 	text := err.Error()
@@ -149,7 +154,7 @@ func spelled(flag string) string {
 // noArguments refuses what a command would silently ignore.
 func noArguments(c *cli.Context) error {
 	if c.Args().Present() {
-		return &exitError{plan.ExitUsage, fmt.Errorf("cluster %s takes no argument %q (see cluster %s --help)", c.Command.Name, c.Args().First(), c.Command.Name)}
+		return &exitError{plan.ExitUsage, fmt.Errorf("%s takes no argument %q (see %s --help)", c.Command.HelpName, c.Args().First(), c.Command.HelpName)}
 	}
 	return nil
 }

@@ -95,7 +95,7 @@ func TestFinalDrainOfAUnixSocket(t *testing.T) {
 		nc.Close()
 	}
 	w.wantResult(t)
-	want(t, "accepted", w.row.Accepted.Load(), int64(n))
+	want(t, "accepted", w.Row.Accepted.Load(), int64(n))
 	want(t, "queued", queued(master), false)
 	if there, err := os.Lstat(l.Addr().String()); err != nil || there.Mode().Type() != fs.ModeSocket {
 		t.Errorf("the worker has removed the file: %v", err)
@@ -118,8 +118,8 @@ func TestDrainLeavesAUnixSocketToOthers(t *testing.T) {
 	}
 	wantHello(t, kept, true) // once more, and told that it was the last time
 	leaving.wantResult(t)
-	want(t, "accepted by the one that leaves", leaving.row.Accepted.Load(), 1)
-	want(t, "accepted by the other", w.row.Accepted.Load(), 1)
+	want(t, "accepted by the one that leaves", leaving.Row.Accepted.Load(), 1)
+	want(t, "accepted by the other", w.Row.Accepted.Load(), 1)
 }
 
 // Of a unix socket the kernel does not tell how a write progresses: a client that takes a piece in each write timeout is

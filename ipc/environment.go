@@ -25,7 +25,11 @@ const (
 	nameScoreboard = "scoreboard"
 	nameKeys       = "keys"
 	namePrefixBind = "bind."
+	nameProgram    = "program"
 )
+
+// ProgramPath is the path of Handover.Program in the process that inherits it, valid for its exec already.
+const ProgramPath = "/proc/self/fd/3"
 
 // Handover is what a worker inherits. The master fills one in to spawn, the worker gets it back from Inherit.
 type Handover struct {
@@ -37,6 +41,7 @@ type Handover struct {
 	Scoreboard *FD
 	Keys       *FD   // sealed, see the package keys; nil if no bind speaks TLS
 	Binds      []*FD // by index of the bind
+	Program    *FD   // the open program, to run it from ProgramPath; nil if it is run otherwise. Inherit closes it.
 }
 
 // Slot is the slot of the seat.
@@ -48,11 +53,14 @@ func (h *Handover) Encode() (files []uintptr, env []string, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("worker configuration: %w", err)
 	}
-	names := []string{nameControl, nameScoreboard}
-	files = []uintptr{uintptr(h.Control.Int()), uintptr(h.Scoreboard.Int())}
+	var names []string
+	if h.Program != nil { // the first, so that its number does not depend on what else there is
+		names, files = append(names, nameProgram), append(files, uintptr(h.Program.Int()))
+	}
+	names = append(names, nameControl, nameScoreboard)
+	files = append(files, uintptr(h.Control.Int()), uintptr(h.Scoreboard.Int()))
 	if h.Keys != nil {
-		names = append(names, nameKeys)
-		files = append(files, uintptr(h.Keys.Int()))
+		names, files = append(names, nameKeys), append(files, uintptr(h.Keys.Int()))
 	}
 	for i, fd := range h.Binds {
 		names = append(names, namePrefixBind+strconv.Itoa(i))
@@ -153,7 +161,7 @@ func (h *Handover) take(name string, fd int) error {
 		}
 		h.Binds = append(h.Binds, Own(fd))
 	default:
-		// A newer master may hand over more than this build knows; what nobody takes is closed.
+		// The program has done its duty. A newer master may hand over more than this build knows; what nobody takes is closed.
 		unix.Close(fd)
 	}
 	return nil

@@ -53,6 +53,24 @@ func TestEncode(t *testing.T) {
 	}
 }
 
+// The program is at a number that is known before the others are.
+func TestEncodeProgram(t *testing.T) {
+	h := Handover{Control: Own(21), Scoreboard: Own(20), Binds: []*FD{Own(23)}, Program: Own(19)} // none of these is closed here
+	files, env, err := h.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []uintptr{19, 21, 20, 23}; !slices.Equal(files, want) {
+		t.Errorf("files %v, want %v", files, want)
+	}
+	if want := "LISTEN_FDNAMES=program:control:scoreboard:bind.0"; !slices.Contains(env, want) || !slices.Contains(env, "LISTEN_FDS=4") {
+		t.Errorf("environment %q, want %s", env, want)
+	}
+	if want := "/proc/self/fd/" + strconv.Itoa(firstFD); ProgramPath != want {
+		t.Errorf("it is found at %s, want %s", ProgramPath, want)
+	}
+}
+
 func TestSlot(t *testing.T) {
 	for seat, slot := range []int{0, 0, 1, 1, 2, 2} {
 		h := Handover{Seat: seat}

@@ -131,7 +131,7 @@ func TestSlowUnixClientIsAlive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := newTestMember(testConfig()).admit(nc)
+	c := newTestMember(testConfig()).admit(nc, 0)
 	defer c.Close()
 	c.answering.Store(false)
 	const pieces = 5

@@ -15,6 +15,8 @@ import (
 
 	"github.com/prefork/cluster/configs"
 	"github.com/prefork/cluster/ipc"
+	"github.com/prefork/cluster/master/plan"
+	"github.com/prefork/cluster/master/process"
 )
 
 // generation is what a worker is made of: immutable, numbered, kept until nobody runs it or may go back to it.
@@ -25,15 +27,20 @@ type generation struct {
 	args    []string // without argv[0]
 	env     []string
 	dir     string // resolved when the generation was made
+	as      process.Identity
+	umask   int // -1: the master's
 	config  ipc.WorkerConfig
 }
 
 // recipe is what generations are resolved from, anew for each: so a deploy may replace the program file or a symlink in
-// its path or in the path of the directory.
+// its path or in the path of the directory, and a user may have got another group.
 type recipe struct {
 	self   string   // the master's own program, for the reference application
 	argv   []string // empty: the reference application
 	dir    string
+	user   string
+	group  string
+	umask  int // -1: the master's
 	config ipc.WorkerConfig
 	procs  int // GOMAXPROCS of a worker
 }
@@ -47,8 +54,21 @@ func newRecipe(c configs.Config) (*recipe, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot find the working directory: %w", err)
 	}
+	if filepath.IsAbs(c.Chdir) {
+		dir = c.Chdir
+	} else if c.Chdir != "" {
+		dir += "/" + c.Chdir // not cleaned: what .. means depends on the symlinks before it
+	}
+	umask := -1
+	if c.Umask != "" {
+		mask, err := strconv.ParseUint(c.Umask, 8, 32)
+		if err != nil || mask > 0o777 {
+			return nil, &StartError{plan.ExitUsage, fmt.Errorf("--umask %q is no umask: give octal digits, 0 to 777", c.Umask)}
+		}
+		umask = int(mask)
+	}
 	return &recipe{
-		self: strings.TrimSuffix(self, " (deleted)"), argv: c.Program, dir: dir,
+		self: strings.TrimSuffix(self, " (deleted)"), argv: c.Program, dir: dir, user: c.User, group: c.Group, umask: umask,
 		procs:  max(1, configs.AvailableCPUs()/c.Workers),
 		config: workerConfig(c),
 	}, nil
@@ -79,10 +99,13 @@ func limitsOf(c configs.Config) ipc.Limits {
 
 // resolve makes a generation of what the names mean now.
 func (r *recipe) resolve(number int) (*generation, error) {
-	g := &generation{number: number, config: r.config, path: r.self, args: []string{"worker"}}
+	g := &generation{number: number, config: r.config, path: r.self, args: []string{"worker"}, umask: r.umask}
 	var err error
-	if g.dir, err = filepath.EvalSymlinks(r.dir); err != nil {
-		return nil, fmt.Errorf("working directory: %w", err)
+	if g.as, err = process.Identify(r.user, r.group); err != nil {
+		return nil, &StartError{plan.ExitConfig, err}
+	}
+	if g.dir, err = findDir(r.dir); err != nil {
+		return nil, &StartError{plan.ExitConfig, err}
 	}
 	if len(r.argv) > 0 {
 		g.args = r.argv[1:]
@@ -90,14 +113,34 @@ func (r *recipe) resolve(number int) (*generation, error) {
 			return nil, err
 		}
 	}
-	g.env = ipc.Scrub(os.Environ())
+	set := append([]string{"PWD=" + g.dir}, g.as.Env()...)
 	if os.Getenv("GOMAXPROCS") == "" {
-		g.env = append(g.env, "GOMAXPROCS="+strconv.Itoa(r.procs))
+		set = append(set, "GOMAXPROCS="+strconv.Itoa(r.procs))
 	}
+	g.env = process.Environment(os.Environ(), set...)
 	if g.program, err = openELF(g.path); err != nil {
 		return nil, err
 	}
 	return g, nil
+}
+
+// findDir resolves the symlinks of the working directory. Whether the user of the workers may enter it shows when one does.
+func findDir(path string) (string, error) {
+	dir, err := filepath.EvalSymlinks(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("the working directory %s does not exist: make it, or give another --chdir", path)
+	}
+	if err != nil {
+		return "", fmt.Errorf("working directory %s: %w", path, err)
+	}
+	st, err := os.Stat(dir)
+	if err != nil {
+		return "", fmt.Errorf("working directory: %w", err)
+	}
+	if !st.IsDir() {
+		return "", fmt.Errorf("the working directory %s is no directory: give another --chdir", path)
+	}
+	return dir, nil
 }
 
 // find resolves a program as a shell in dir would.
@@ -144,15 +187,6 @@ func openELF(path string) (*ipc.FD, error) {
 		return nil, nil
 	}
 	return ipc.Duplicate(int(f.Fd()))
-}
-
-// command is the path to execute. The descriptor is named by way of the master, because in the child the descriptors are
-// being rearranged when the program is opened.
-func (g *generation) command() string {
-	if g.program == nil {
-		return g.path
-	}
-	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), g.program.Int())
 }
 
 func (g *generation) close() {

@@ -13,6 +13,7 @@ import (
 	"github.com/prefork/cluster/ipc"
 	"github.com/prefork/cluster/ipc/scoreboard"
 	"github.com/prefork/cluster/master/plan"
+	"github.com/prefork/cluster/master/process"
 	"github.com/prefork/cluster/master/sockets"
 )
 
@@ -58,7 +59,8 @@ func (m *machine) dropGeneration(number int) {
 	}
 }
 
-// spawn starts a worker by fork and exec, with raw descriptors: Go cannot run code between the two.
+// spawn starts a worker by fork and exec, with raw descriptors: Go cannot run code between the two. While it does, nobody
+// in this process makes files (process.Start): after the start only the loop does, or others while it waits for them.
 func (m *machine) spawn(id plan.SeatID, number int) (int, error) {
 	g := m.generations[number]
 	control, theirs, err := ipc.NewChannelPair()
@@ -76,6 +78,10 @@ func (m *machine) spawn(id plan.SeatID, number int) (int, error) {
 		Seat: id.Seat(), Generation: number, Protocol: ipc.Spoken, Config: g.config,
 		Control: theirs, Scoreboard: m.boardFD, Keys: m.keys, Binds: m.sockets.Slot(id.Slot),
 	}
+	path := g.path
+	if g.program != nil {
+		path, h.Program = ipc.ProgramPath, g.program
+	}
 	files, env, err := h.Encode()
 	if err != nil {
 		control.Close()
@@ -90,34 +96,20 @@ func (m *machine) spawn(id plan.SeatID, number int) (int, error) {
 	row.Heartbeat.Store(m.clock.Now())
 	c := &child{control: control, tail: &tail{ended: make(chan struct{})}, cpuBase: row.CPU.Load()}
 	argv := append([]string{fmt.Sprintf("%s%d gen %d", sockets.WorkerTitle, id.Slot, number)}, g.args...)
-	pid, err := syscall.ForkExec(g.command(), argv, &syscall.ProcAttr{
-		Dir:   g.dir,
+	pid, err := process.Start(&process.Command{
+		Path: path, Name: g.path, Argv: argv, Dir: g.dir, As: g.as, Umask: g.umask,
 		Env:   append(append([]string(nil), g.env...), env...),
 		Files: append([]uintptr{m.null.Fd(), stdout, uintptr(logs.write.Int())}, files...),
-		Sys:   &syscall.SysProcAttr{Setpgid: true},
 	})
 	if err != nil {
 		control.Close()
 		logs.read.Close()
-		return 0, fmt.Errorf("cannot run %s: %w", g.path, explainExec(err))
+		return 0, err
 	}
 	m.workers[id] = c
 	go m.output.forward(logs.read, c.tail)
 	go m.receive(id, control)
 	return pid, nil
-}
-
-func explainExec(err error) error {
-	if errors.Is(err, syscall.ENOEXEC) {
-		return fmt.Errorf("%w (neither a binary for this machine nor a script that begins with #!)", err)
-	}
-	if errors.Is(err, syscall.ENOENT) {
-		return fmt.Errorf("%w (if the file is there, the interpreter in its first line or the loader it was linked for is not)", err)
-	}
-	if errors.Is(err, syscall.EAGAIN) {
-		return fmt.Errorf("%w (the limit of processes is reached: ulimit -u, or pids.max of the cgroup)", err)
-	}
-	return err
 }
 
 // logPipe is a worker's standard error: read by this process, so in its poller; written by the worker, so raw.

@@ -1,6 +1,7 @@
 package master
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,13 +16,12 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/prefork/cluster/configs"
 	"github.com/prefork/cluster/ipc"
 	"github.com/prefork/cluster/ipc/scoreboard"
 	"github.com/prefork/cluster/master/keyring"
 	"github.com/prefork/cluster/master/plan"
+	"github.com/prefork/cluster/master/process"
 	"github.com/prefork/cluster/master/sockets"
 	"github.com/prefork/cluster/metrics"
 )
@@ -34,6 +34,7 @@ type Master struct {
 	program        string
 	byPath         bool // the program is a script
 	metricsAddress string
+	limits         process.Limits
 	binds          []configs.Bind
 	board          *scoreboard.Board
 	clock          scoreboard.Clock
@@ -91,16 +92,26 @@ func (m *Master) start() error {
 	}
 	// The master works little and holds little: a small heap is worth more to its users than its own speed.
 	debug.SetGCPercent(50)
+	if m.config.Name != configs.DefaultName {
+		// In ps and top masters are told apart by it; the kernel cuts it at 15 bytes.
+		_ = os.WriteFile("/proc/self/comm", []byte("cluster:"+m.config.Name), 0)
+	}
 	recipe, err := newRecipe(m.config)
 	if err != nil {
 		return err
 	}
 	first, err := recipe.resolve(1)
+	if se := (*StartError)(nil); errors.As(err, &se) {
+		return err
+	}
 	if err != nil {
 		return &StartError{plan.ExitUsage, err}
 	}
 	m.program, m.byPath = first.path, first.program == nil
-	if err := m.checkLimits(); err != nil {
+	if m.limits, err = process.ReadLimits(); err != nil {
+		return err
+	}
+	if err := m.limits.Enough(m.config.Workers, len(m.config.Binds)); err != nil {
 		return &StartError{plan.ExitConfig, err}
 	}
 	if err := m.openControl(); err != nil {
@@ -111,7 +122,11 @@ func (m *Master) start() error {
 	}
 	m.cleanups = append(m.cleanups, m.output.Close)
 	log := newLogger(m.config, m.output)
+	m.logLimits(log)
 	if err := m.bind(log); err != nil {
+		return err
+	}
+	if err := m.writePidfile(); err != nil {
 		return err
 	}
 	if m.board, err = scoreboard.Create(m.config.MaxWorkers, m.config.Cells()); err != nil {
@@ -178,17 +193,28 @@ func joinBinds(binds []configs.Bind) string {
 	return strings.Join(text, " ")
 }
 
-// checkLimits sees to it that the master may have the descriptors that it needs for the workers it starts with: a listener
-// for each bind and slot, a control channel and a log for each seat. The Go runtime has raised the soft limit to the hard one.
-func (m *Master) checkLimits() error {
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return fmt.Errorf("limit of file descriptors: %w", err)
+func (m *Master) logLimits(log *slog.Logger) {
+	log.Debug("limits", "files", m.limits.Files, "files_max", m.limits.FilesMax, "core", m.limits.Core, "core_pattern", m.limits.CorePattern)
+	wanted := int64(cmp.Or(m.config.MaxConnections, process.FewConnections))
+	if fit := m.limits.Connections(); fit >= 0 && fit < wanted {
+		log.Warn("few connections fit under the limit of file descriptors: raise `ulimit -n`, or LimitNOFILE= of the unit", "limit", m.limits.FilesMax, "connections", fit, "wanted", wanted)
 	}
-	need := uint64(64 + m.config.Workers*(len(m.config.Binds)+2*2))
-	if limit.Cur < need {
-		return fmt.Errorf("too few file descriptors are allowed: %d workers on %d binds need %d, the limit is %d (raise `ulimit -n`, or LimitNOFILE= of the unit)", m.config.Workers, len(m.config.Binds), need, limit.Cur)
+}
+
+// writePidfile comes after the addresses are bound, so that nobody takes the cluster for started when it cannot be.
+func (m *Master) writePidfile() error {
+	if m.config.Pidfile == "" {
+		return nil
 	}
+	p, err := process.WritePidfile(m.config.Pidfile)
+	var held *process.HeldError
+	if errors.As(err, &held) {
+		return &StartError{plan.ExitAddressTaken, err}
+	}
+	if err != nil {
+		return &StartError{plan.ExitConfig, err}
+	}
+	m.cleanups = append(m.cleanups, p.Remove)
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/prefork/cluster/master/plan"
+	"github.com/prefork/cluster/master/process"
 	"github.com/prefork/cluster/metrics"
 )
 
@@ -24,6 +25,7 @@ type Status struct {
 	Program    string         `json:"program"`
 	ByPath     bool           `json:"program_by_path,omitempty"` // a script: going back runs whatever the path holds then
 	Memory     metrics.Memory `json:"master_memory"`
+	Limits     process.Limits `json:"limits"`            // of the master when it started, inherited by the workers
 	Restart    *plan.Rollout  `json:"restart,omitempty"` // the last one
 	Slots      []WorkerStatus `json:"workers_status"`
 	Deaths     []DeathStatus  `json:"deaths"`
@@ -68,8 +70,8 @@ func (m *Master) status() Status {
 	s := Status{
 		Name: m.config.Name, Version: m.version, PID: snap.PID, Started: snap.Started, State: snap.state(),
 		Workers: snap.Wanted, Threads: snap.Threads, Generation: snap.Generation, Control: m.control,
-		Metrics: m.metricsAddress, Program: m.program, ByPath: m.byPath, Memory: m.memory.Of(snap.PID), Slots: []WorkerStatus{}, Deaths: []DeathStatus{},
-		Backlogs: m.backlogs(snap.Slots),
+		Metrics: m.metricsAddress, Program: m.program, ByPath: m.byPath, Memory: m.memory.Of(snap.PID), Limits: m.limits,
+		Slots: []WorkerStatus{}, Deaths: []DeathStatus{}, Backlogs: m.backlogs(snap.Slots),
 	}
 	for _, b := range m.binds {
 		s.Binds = append(s.Binds, b.Plain())

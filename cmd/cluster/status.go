@@ -16,6 +16,7 @@ import (
 
 	"github.com/prefork/cluster/master"
 	"github.com/prefork/cluster/master/plan"
+	"github.com/prefork/cluster/master/process"
 )
 
 func statusCommand() *cli.Command {
@@ -76,6 +77,9 @@ func show(w io.Writer, s master.Status, colour bool) {
 	fmt.Fprintf(w, "serving %s on %s", program, strings.Join(s.Binds, " "))
 	if s.Metrics != "" {
 		fmt.Fprintf(w, ", metrics on http://%s/metrics", s.Metrics)
+	}
+	if fit := s.Limits.Connections(); fit >= 0 && fit < process.FewConnections {
+		fmt.Fprintf(w, "\n%s", paint(yellow, fmt.Sprintf("room for %d connections a worker: %v", fit, s.Limits)))
 	}
 	fmt.Fprint(w, "\n\n")
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/prefork/cluster/master"
 	"github.com/prefork/cluster/master/plan"
+	"github.com/prefork/cluster/master/process"
 	"github.com/prefork/cluster/metrics"
 )
 
@@ -14,7 +15,7 @@ func TestShow(t *testing.T) {
 	ago := func(d time.Duration) time.Time { return time.Now().Add(-d) }
 	memory := metrics.Memory{PSS: 5 << 20, Anonymous: 3 << 19}
 	s := master.Status{
-		Name: "blog", State: "degraded", PID: 100, Started: ago(26 * time.Hour), Workers: 4, Threads: 3, Generation: 2, Memory: memory,
+		Name: "blog", State: "degraded", PID: 100, Started: ago(26 * time.Hour), Workers: 4, Threads: 3, Generation: 2, Memory: memory, Limits: process.Limits{Files: 199, FilesMax: 200},
 		Program: "/srv/app", ByPath: true, Binds: []string{"tcp://127.0.0.1:80", "tcp://[::1]:80"}, Metrics: "127.0.0.1:9394",
 		Backlogs: []master.Backlog{
 			{Bind: "tcp://127.0.0.1:80", Slot: "0", Waiting: 5, Limit: 4096},
@@ -36,6 +37,7 @@ func TestShow(t *testing.T) {
 	}
 	const want = `cluster "blog" is degraded: 4 workers × 3 threads, generation 2, up 1d02h, master pid 100 (5.0MB)
 serving /srv/app (a script, run by its path) on tcp://127.0.0.1:80 tcp://[::1]:80, metrics on http://127.0.0.1:9394/metrics
+room for 136 connections a worker: 199 descriptors a process, no core files
 
 SLOT  SEAT  GEN  PID  STATE               UPTIME  BUSY  WAITING  BACKLOG  CONNS  REQUESTS  PSS    ANON
 0     1     2    101  ready               1m15s   2/3   7        17       64     123456    5.0MB  1.5MB

@@ -51,6 +51,9 @@ func (l Limits) Enough(workers, binds int) error {
 	return nil
 }
 
+// FewConnections is the room for connections of a worker below which somebody seems to have forgotten to raise the limit.
+const FewConnections = 1000
+
 // ownFiles is how many descriptors a worker needs besides its connections, with room for those of the application.
 const ownFiles = 64
 

@@ -8,9 +8,6 @@ import (
 	"testing"
 )
 
-// unparsed are the samples whose addresses are not understood yet.
-var unparsed = []string{"behind-nginx.yaml"}
-
 // The lines that are commented out are the defaults, each in its place.
 func TestSample(t *testing.T) {
 	t.Chdir(t.TempDir())
@@ -58,7 +55,6 @@ func samples(t *testing.T) []string {
 }
 
 func TestSamples(t *testing.T) {
-	skipped := 0
 	for _, path := range samples(t) {
 		text, err := os.ReadFile(path)
 		if err != nil {
@@ -68,20 +64,11 @@ func TestSamples(t *testing.T) {
 			t.Errorf("%s: its first line does not say what it is for", path)
 		}
 		l, err := Load(Sources{File: path})
-		for _, name := range unparsed {
-			if filepath.Base(path) == name && err != nil && strings.Contains(err.Error(), "unknown scheme") && !strings.Contains(err.Error(), "\n") {
-				skipped++
-				err = nil
-			}
-		}
 		if err != nil {
 			t.Errorf("%v", err)
 		}
 		if len(fromFile(l)) == 0 {
 			t.Errorf("%s changes nothing", path)
 		}
-	}
-	if skipped < len(unparsed) {
-		t.Errorf("%d of %q are still not understood: the others need not be named any more", skipped, unparsed)
 	}
 }

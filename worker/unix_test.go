@@ -143,13 +143,13 @@ func TestSlowUnixClientIsAlive(t *testing.T) {
 	now := c.m.coarse.Load()
 	eventually(t, "the write to begin", func() bool { return c.writeSince.Load() == now })
 	for range pieces - 1 {
-		now += int64(c.m.config.WriteTimeout) * 9 / 10
+		now += int64(c.m.Limits().WriteTimeout) * 9 / 10
 		c.m.coarse.Store(now)
 		if _, err := io.CopyN(io.Discard, peer, writePiece); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, "the next piece", func() bool { return c.writeSince.Load() == now })
-		c.look(now + int64(c.m.config.WriteTimeout))
+		c.look(now + int64(c.m.Limits().WriteTimeout))
 	}
 	if _, err := io.CopyN(io.Discard, peer, writePiece); err != nil {
 		t.Fatal(err)

@@ -122,19 +122,16 @@ func (s *Setting) take(value *yaml.Node, o *Origin) (where *yaml.Node, why strin
 		if item.Kind != yaml.ScalarNode {
 			return item, fmt.Sprintf("has %s in its list: give %s", described(item), s.form())
 		}
-		texts := []string{item.Value}
-		if s.Kind == Binds {
-			texts = s.items(texts)
+		if item.Value == "" && s.Kind == Binds {
+			return item, "is empty: give " + s.form()
 		}
 		if i == 0 {
 			o.places = nil
 		}
-		for _, text := range texts {
-			o.written = append(o.written, text)
-			o.places = append(o.places, place{item.Line, item.Column})
-		}
+		o.written = append(o.written, item.Value)
+		o.places = append(o.places, place{item.Line, item.Column})
 	}
-	if len(o.written) == 0 && s.Kind != Words {
+	if len(o.written) == 0 && s.Kind == Binds {
 		return value, "is empty: give " + s.form()
 	}
 	return nil, ""

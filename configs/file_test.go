@@ -46,6 +46,8 @@ func TestFileErrors(t *testing.T) {
 		{"no word", "program:\n  - ./a\n  -\n", "FILE:3:4: program has no value: give a list"},
 		{"no address", "bind: []\n", "FILE:1:7: bind is empty: give an address"},
 		{"an empty address", "bind: ''\n", "FILE:1:7: bind is empty: give an address"},
+		{"an empty address in a list", "bind: [':80', '']\n", "FILE:1:15: bind is empty: give an address"},
+		{"addresses in a row", "bind: :80,:81\n", `FILE:1:7: bind ":80,:81": an IPv6 address is written in brackets`},
 
 		{"number", "threads: many\n", `FILE:1:10: threads "many" is no whole number`},
 		{"a fraction", "threads: 1.5\n", `FILE:1:10: threads "1.5" is no whole number`},
@@ -112,7 +114,6 @@ func TestFileIsFine(t *testing.T) {
 		{"log-file: \"\"", "log-file", ""},
 		{"quiet: yes", "quiet", "true"},
 		{"bind: tcp://[::]:9292", "bind", "tcp://[::]:9292"},
-		{"bind: :80, :81", "bind", "tcp://:80 tcp://:81"},
 		{"bind: [':80', \":81\"]", "bind", "tcp://:80 tcp://:81"},
 		{"program: []", "program", ""},
 		{"program: [./app, 3, '']", "program", "./app 3 "},

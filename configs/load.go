@@ -101,7 +101,8 @@ func (s *Sources) variable(name string) string {
 	return value
 }
 
-// items are the values that are not empty; several addresses may stand in one text, with commas between.
+// items are the values that are not empty; several addresses may stand in one text, with commas between. (In the file
+// they are a list, so an address with a comma in its path can be written there.)
 func (s *Setting) items(given []string) []string {
 	if s.Kind == Words {
 		return given // an argument may be empty

@@ -13,6 +13,7 @@ import (
 	"github.com/prefork/cluster/configs"
 	"github.com/prefork/cluster/ipc"
 	"github.com/prefork/cluster/ipc/scoreboard"
+	"github.com/prefork/cluster/master/logs"
 	"github.com/prefork/cluster/master/plan"
 	"github.com/prefork/cluster/metrics"
 )
@@ -35,7 +36,7 @@ func bound(t *testing.T, slots int, change func(*configs.Config), binds ...strin
 	}
 	change(&c)
 	var log bytes.Buffer
-	m := &Master{config: c, output: &output{}, loop: &loop{}, memory: metrics.NewSampler(func() []int { return nil })}
+	m := &Master{config: c, output: &logs.Output{}, loop: &loop{}, memory: metrics.NewSampler(func() []int { return nil })}
 	t.Cleanup(func() {
 		for i := len(m.cleanups) - 1; i >= 0; i-- {
 			m.cleanups[i]()

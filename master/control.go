@@ -31,6 +31,7 @@ var routes = []route{
 	{"POST /v1/scale", (*Master).serveScale},
 	{"POST /v1/stop", (*Master).serveStop},
 	{"POST /v1/reopen-logs", (*Master).serveReopen},
+	{"POST /v1/reload", (*Master).serveReload},
 }
 
 func (m *Master) controlHandler() http.Handler {
@@ -197,6 +198,17 @@ func (m *Master) serveScale(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, http.StatusOK, ScaleAnswer{Workers: got.workers})
+}
+
+// serveReload answers when the configuration was read; workers that are to be replaced are not waited for.
+func (m *Master) serveReload(w http.ResponseWriter, r *http.Request) {
+	reply := make(chan *Reload, 1)
+	got, err := ask(m, r.Context(), reloadRequest{reply: reply}, reply)
+	if err != nil {
+		refuse(w, http.StatusConflict, err)
+		return
+	}
+	answer(w, http.StatusOK, got)
 }
 
 // StopRequest is the body of POST /v1/stop.

@@ -4,7 +4,9 @@ import (
 	"os"
 	"time"
 
+	"github.com/prefork/cluster/configs"
 	"github.com/prefork/cluster/ipc"
+	"github.com/prefork/cluster/master/keyring"
 	"github.com/prefork/cluster/master/plan"
 )
 
@@ -30,6 +32,8 @@ type (
 		err error
 	}
 	signalEvent struct{ signal os.Signal }
+	// keysEvent: certificates were read anew, or could not be.
+	keysEvent struct{ keyring.Update }
 
 	// Requests of the control socket. Each reply channel has a capacity of 1.
 	restartRequest struct{ reply chan restartReply }
@@ -44,17 +48,27 @@ type (
 	}
 	stacksRequest struct{ reply chan []stackDump }
 	reopenRequest struct{ reply chan error }
+	reloadRequest struct{ reply chan *Reload }
+
+	// loadedEvent: the configuration was read anew, or is wrong.
+	loadedEvent struct {
+		config configs.Config
+		err    error
+	}
 )
 
 func (exitEvent) isEvent()      {}
 func (messageEvent) isEvent()   {}
 func (garbledEvent) isEvent()   {}
 func (signalEvent) isEvent()    {}
+func (keysEvent) isEvent()      {}
 func (restartRequest) isEvent() {}
 func (scaleRequest) isEvent()   {}
 func (stopRequest) isEvent()    {}
 func (stacksRequest) isEvent()  {}
 func (reopenRequest) isEvent()  {}
+func (reloadRequest) isEvent()  {}
+func (loadedEvent) isEvent()    {}
 
 type restartReply struct {
 	generation int

@@ -117,7 +117,7 @@ func (r *recipe) resolve(number int) (*generation, error) {
 	if os.Getenv("GOMAXPROCS") == "" {
 		set = append(set, "GOMAXPROCS="+strconv.Itoa(r.procs))
 	}
-	g.env = process.Environment(os.Environ(), set...)
+	g.env = process.Environment(os.Environ(), configs.OwnVariables(), set...)
 	if g.program, err = openELF(g.path); err != nil {
 		return nil, err
 	}

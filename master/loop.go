@@ -30,13 +30,15 @@ type loop struct {
 	told        int                  // the generation whose failure was logged last
 	counted     map[int]plan.Outcome // by generation: what is in ended
 	ended       map[rolloutEnd]int64
+	level       *slog.LevelVar // of the log
+	reloading   reloading
 	dumps       map[uint64]*dumping
 	dumpID      uint64
 	listened    time.Time // when the heartbeats were looked at last
 }
 
 func newLoop(s *plan.Cluster, sys system, log *slog.Logger) *loop {
-	l := &loop{state: s, system: sys, log: log, events: make(chan event, 256), generations: map[int]bool{1: true}, dumps: map[uint64]*dumping{}, ended: map[rolloutEnd]int64{}, counted: map[int]plan.Outcome{}}
+	l := &loop{state: s, system: sys, log: log, events: make(chan event, 256), generations: map[int]bool{1: true}, level: new(slog.LevelVar), dumps: map[uint64]*dumping{}, ended: map[rolloutEnd]int64{}, counted: map[int]plan.Outcome{}}
 	l.publish(time.Now())
 	return l
 }
@@ -181,7 +183,7 @@ func (l *loop) handle(ev event, now time.Time) {
 	case messageEvent:
 		l.message(ev, now)
 	case keysEvent:
-		l.newKeys(ev)
+		l.newKeys(ev.Update, now)
 	case garbledEvent:
 		if l.state.Current(ev.id) != nil {
 			l.worker(slog.LevelWarn, "control message refused", ev.id, "err", ev.err)
@@ -200,6 +202,10 @@ func (l *loop) handle(ev event, now time.Time) {
 		ev.reply <- struct{}{}
 	case stacksRequest:
 		l.startDump(ev.reply, now)
+	case reloadRequest:
+		l.hangUp(ev.reply)
+	case loadedEvent:
+		l.loaded(ev, now)
 	case reopenRequest:
 		ev.reply <- l.reopenLogs()
 	default:

@@ -34,6 +34,7 @@ type fakeSystem struct {
 	closed   bool
 	dropped  []int
 	reopened int
+	sent     []ipc.Message // that were taken
 }
 
 type behaviour struct {
@@ -44,8 +45,10 @@ type behaviour struct {
 	protocol  ipc.Protocol
 }
 
-func (f *fakeSystem) setKeys(*ipc.FD)            {}
-func (f *fakeSystem) giveKeys(plan.SeatID) error { return nil }
+func (f *fakeSystem) setKeys(*ipc.FD)                {}
+func (f *fakeSystem) readKeys()                      {}
+func (f *fakeSystem) configure(configs.Config) error { return nil }
+func (f *fakeSystem) giveKeys(plan.SeatID) error     { return nil }
 
 func (f *fakeSystem) later(d time.Duration, ev func() event) {
 	time.AfterFunc(d, func() { f.loop.events <- ev() })
@@ -121,6 +124,7 @@ func (f *fakeSystem) send(id plan.SeatID, m ipc.Message) error {
 	if _, silent := f.silent[pid]; silent {
 		return ipc.ErrFull
 	}
+	f.sent = append(f.sent, m)
 	switch m.Type {
 	case ipc.Drain:
 		if f.behave[f.loop.state.At(id).Generation].deaf {

@@ -10,8 +10,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/prefork/cluster/configs"
 	"github.com/prefork/cluster/ipc"
 	"github.com/prefork/cluster/ipc/scoreboard"
+	"github.com/prefork/cluster/master/logs"
 	"github.com/prefork/cluster/master/plan"
 	"github.com/prefork/cluster/master/process"
 	"github.com/prefork/cluster/master/sockets"
@@ -25,19 +27,20 @@ type machine struct {
 	clock       scoreboard.Clock
 	recipe      *recipe
 	generations map[int]*generation
-	output      *output
+	output      *logs.Output
 	events      chan<- event
 	stop        chan struct{} // closed when nobody listens to events any more
 	workers     map[plan.SeatID]*child
 	null        *os.File
-	lastTail    *tail   // of the worker that died last
-	keys        *ipc.FD // sealed; nil if no bind speaks TLS
+	lastTail    *logs.Tail    // of the worker that died last
+	keys        *ipc.FD       // sealed; nil if no bind speaks TLS
+	reloadKeys  chan struct{} // capacity 1
 }
 
 // child is what the master holds of a worker.
 type child struct {
 	control *ipc.Channel
-	tail    *tail
+	tail    *logs.Tail
 	cpuBase int64 // what the row's CPU counter said when the worker was spawned
 }
 
@@ -68,14 +71,16 @@ func (m *machine) spawn(id plan.SeatID, number int) (int, error) {
 		return 0, err
 	}
 	defer theirs.Close()
-	logs, err := newLogPipe()
+	pipe, err := newLogPipe()
 	if err != nil {
 		control.Close()
 		return 0, err
 	}
-	defer logs.write.Close()
+	defer pipe.write.Close()
+	config := g.config
+	config.Limits = m.recipe.config.Limits // they may have changed since the generation was made
 	h := ipc.Handover{
-		Seat: id.Seat(), Generation: number, Protocol: ipc.Spoken, Config: g.config,
+		Seat: id.Seat(), Generation: number, Protocol: ipc.Spoken, Config: config,
 		Control: theirs, Scoreboard: m.boardFD, Keys: m.keys, Binds: m.sockets.Slot(id.Slot),
 	}
 	path := g.path
@@ -85,29 +90,29 @@ func (m *machine) spawn(id plan.SeatID, number int) (int, error) {
 	files, env, err := h.Encode()
 	if err != nil {
 		control.Close()
-		logs.read.Close()
+		pipe.read.Close()
 		return 0, err
 	}
-	stdout := uintptr(logs.write.Int())
-	if m.output.path == "" {
+	stdout := uintptr(pipe.write.Int())
+	if !m.output.ToFile() {
 		stdout = os.Stdout.Fd()
 	}
 	row := m.board.Row(id.Seat())
 	row.Heartbeat.Store(m.clock.Now())
-	c := &child{control: control, tail: &tail{ended: make(chan struct{})}, cpuBase: row.CPU.Load()}
+	c := &child{control: control, tail: logs.NewTail(), cpuBase: row.CPU.Load()}
 	argv := append([]string{fmt.Sprintf("%s%d gen %d", sockets.WorkerTitle, id.Slot, number)}, g.args...)
 	pid, err := process.Start(&process.Command{
 		Path: path, Name: g.path, Argv: argv, Dir: g.dir, As: g.as, Umask: g.umask,
 		Env:   append(append([]string(nil), g.env...), env...),
-		Files: append([]uintptr{m.null.Fd(), stdout, uintptr(logs.write.Int())}, files...),
+		Files: append([]uintptr{m.null.Fd(), stdout, uintptr(pipe.write.Int())}, files...),
 	})
 	if err != nil {
 		control.Close()
-		logs.read.Close()
+		pipe.read.Close()
 		return 0, err
 	}
 	m.workers[id] = c
-	go m.output.forward(logs.read, c.tail)
+	go m.output.Forward(pipe.read, c.tail)
 	go m.receive(id, control)
 	return pid, nil
 }
@@ -185,6 +190,22 @@ func (m *machine) adopt(id plan.SeatID, slot int) error {
 		}
 	}
 	return nil
+}
+
+func (m *machine) configure(c configs.Config) error {
+	r, err := newRecipe(c)
+	if err != nil {
+		return err
+	}
+	m.recipe = r
+	return nil
+}
+
+func (m *machine) readKeys() {
+	select {
+	case m.reloadKeys <- struct{}{}:
+	default: // they are about to be, or there are none
+	}
 }
 
 func (m *machine) setKeys(sealed *ipc.FD) {

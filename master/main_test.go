@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	if err := json.Unmarshal([]byte(text), &c); err != nil {
 		panic(err)
 	}
-	code, err := Run(c, "test")
+	code, err := Run(c, "test", func() (configs.Config, error) { return c, nil })
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "cluster:", err)
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/prefork/cluster/ipc"
 	"github.com/prefork/cluster/ipc/scoreboard"
 	"github.com/prefork/cluster/master/keyring"
+	"github.com/prefork/cluster/master/logs"
 	"github.com/prefork/cluster/master/plan"
 	"github.com/prefork/cluster/master/process"
 	"github.com/prefork/cluster/master/sockets"
@@ -30,6 +31,7 @@ import (
 type Master struct {
 	config         configs.Config
 	version        string
+	load           func() (configs.Config, error)
 	control        string // path of the control socket
 	program        string
 	byPath         bool // the program is a script
@@ -41,9 +43,9 @@ type Master struct {
 	sockets        *sockets.Set
 	memory         *metrics.Sampler
 	ring           *keyring.Ring // nil if no bind speaks TLS
-	reloadKeys     chan struct{} // capacity 1
 	machine        *machine
-	output         *output
+	output         *logs.Output
+	level          slog.LevelVar // of the log
 	loop           *loop
 	done           chan struct{} // closed when the loop has ended
 	serveControl   func()
@@ -60,9 +62,9 @@ func (e *StartError) Error() string { return e.Err.Error() }
 func (e *StartError) Unwrap() error { return e.Err }
 
 // Run starts a cluster, supervises it in the foreground until it has stopped, and returns the exit code. The error, if
-// any, is for a person; the code is then the same as that of a *StartError.
-func Run(c configs.Config, version string) (code int, err error) {
-	m := &Master{config: c, version: version, done: make(chan struct{})}
+// any, is for a person; the code is then the same as that of a *StartError. load reads the configuration anew, on SIGHUP.
+func Run(c configs.Config, version string, load func() (configs.Config, error)) (code int, err error) {
+	m := &Master{config: c, version: version, load: load, done: make(chan struct{})}
 	defer func() {
 		for i := len(m.cleanups) - 1; i >= 0; i-- {
 			m.cleanups[i]()
@@ -117,11 +119,12 @@ func (m *Master) start() error {
 	if err := m.openControl(); err != nil {
 		return err
 	}
-	if m.output, err = newOutput(m.config.LogFile); err != nil {
+	if m.output, err = logs.Open(m.config.LogFile); err != nil {
 		return &StartError{plan.ExitConfig, err}
 	}
 	m.cleanups = append(m.cleanups, m.output.Close)
-	log := newLogger(m.config, m.output)
+	m.level.Set(m.config.Level())
+	log := newLogger(m.config.LogFormat, &m.level, m.output)
 	m.logLimits(log)
 	if err := m.bind(log); err != nil {
 		return err
@@ -139,13 +142,14 @@ func (m *Master) start() error {
 	}
 	m.machine = &machine{
 		sockets: m.sockets, board: m.board, boardFD: ipc.Own(m.board.FD()), clock: m.clock, recipe: recipe, output: m.output,
-		generations: map[int]*generation{1: first}, stop: m.done, workers: map[plan.SeatID]*child{}, null: null,
+		generations: map[int]*generation{1: first}, stop: m.done, workers: map[plan.SeatID]*child{}, null: null, reloadKeys: make(chan struct{}, 1),
 	}
 	if err := m.readKeys(log); err != nil {
 		return err
 	}
 	m.loop = newLoop(plan.New(m.config, time.Now()), m.machine, log)
 	m.machine.events = m.loop.events
+	m.loop.level, m.loop.reloading.load = &m.level, m.load
 	m.memory = metrics.NewSampler(m.pids)
 	if err := m.serveMetrics(); err != nil {
 		return err
@@ -153,7 +157,7 @@ func (m *Master) start() error {
 	go reap(m.loop.events, m.done)
 	go m.memory.Run(m.done)
 	if m.ring != nil {
-		go watchKeys(m.ring, m.reloadKeys, m.machine.emit, m.done)
+		go m.ring.Watch(m.machine.reloadKeys, m.done, func(u keyring.Update) { m.machine.emit(keysEvent{u}) })
 	}
 	m.watchSignals()
 	m.serveControl()
@@ -164,22 +168,22 @@ func (m *Master) start() error {
 
 // readKeys reads the certificates of tls binds, if there are any.
 func (m *Master) readKeys(log *slog.Logger) error {
-	m.ring, m.reloadKeys = keyring.New(m.config.Binds, time.Now()), make(chan struct{}, 1)
+	m.ring = keyring.New(m.config.Binds, time.Now())
 	if m.ring == nil {
 		return nil
 	}
-	sealed, expiry, err := sealKeys(m.ring)
-	if err != nil {
-		return &StartError{plan.ExitConfig, err}
+	u := m.ring.Seal()
+	if u.Err != nil {
+		return &StartError{plan.ExitConfig, u.Err}
 	}
-	m.machine.setKeys(sealed)
-	warnOfExpiry(log, expiry, time.Now())
+	m.machine.setKeys(u.Sealed)
+	warnOfExpiry(log, u.Expiry, time.Now())
 	return nil
 }
 
-func newLogger(c configs.Config, o *output) *slog.Logger {
-	opts := &slog.HandlerOptions{Level: c.Level()}
-	if c.LogFormat == "json" {
+func newLogger(format string, level *slog.LevelVar, o *logs.Output) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: level}
+	if format == "json" {
 		return slog.New(slog.NewJSONHandler(o, opts))
 	}
 	return slog.New(slog.NewTextHandler(o, opts))
@@ -329,7 +333,7 @@ func (m *Master) startFailure() error {
 	text := m.loop.state.StopWhy
 	if t := m.machine.lastTail; t != nil {
 		select {
-		case <-t.ended:
+		case <-t.Ended():
 		case <-time.After(200 * time.Millisecond): // something it started holds its standard error open
 		}
 		if lines := t.Lines(); len(lines) > 0 {

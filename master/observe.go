@@ -30,7 +30,7 @@ func (m *Master) View() metrics.View {
 	v := metrics.View{
 		Version: m.version, Started: snap.Started, Now: m.clock.Now(), Board: m.board, Slots: snap.Slots, Wanted: snap.Wanted,
 		Threads: snap.Threads, Generation: snap.Generation, Stopping: snap.Stopping, States: stateNames, Left: snap.Left,
-		Rollouts: snap.Ended, LogDropped: m.output.dropped.Load(),
+		Rollouts: snap.Ended, LogDropped: m.output.Dropped(),
 	}
 	for _, r := range plan.Reasons() {
 		v.Reasons = append(v.Reasons, r.String())

@@ -3,9 +3,11 @@ package master
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/prefork/cluster/ipc"
+	"github.com/prefork/cluster/master/keyring"
 	"github.com/prefork/cluster/master/plan"
 )
 
@@ -72,4 +74,32 @@ func (l *loop) reopenLogs() error {
 		_ = l.system.send(id, ipc.Message{Type: ipc.ReopenLogs})
 	}
 	return nil
+}
+
+// newKeys hands keys to all workers; those to come get them at their start. Broken files change nothing.
+func (l *loop) newKeys(u keyring.Update, now time.Time) {
+	if u.Err != nil {
+		l.log.Error("certificates cannot be read: the old ones stay in use", "err", u.Err)
+		return
+	}
+	l.system.setKeys(u.Sealed)
+	for id := range l.state.Workers() {
+		if err := l.system.giveKeys(id); err != nil {
+			l.worker(slog.LevelWarn, "worker cannot be given certificates", id, "err", err)
+		}
+	}
+	if u.Ticket {
+		return
+	}
+	l.log.Info("certificates read", "why", u.Why, "expires", u.Expiry.UTC().Format(time.RFC3339))
+	warnOfExpiry(l.log, u.Expiry, now)
+}
+
+// expiryNotice is how long before a certificate expires its owner is told.
+const expiryNotice = 14 * 24 * time.Hour
+
+func warnOfExpiry(log *slog.Logger, expiry, now time.Time) {
+	if !expiry.IsZero() && expiry.Sub(now) < expiryNotice {
+		log.Warn("a certificate expires soon, or has expired: put a new one in its place, it is read at once", "expires", expiry.UTC().Format(time.RFC3339))
+	}
 }

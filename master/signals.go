@@ -22,7 +22,7 @@ var Signals = []SignalRow{
 	{syscall.SIGUSR1, "USR1", "rolling restart, for hands used to Puma", func(l *loop, now time.Time) { _, _ = l.restart(now) }},
 	{syscall.SIGTTIN, "TTIN", "one worker more", func(l *loop, _ time.Time) { l.scaleBy(1) }},
 	{syscall.SIGTTOU, "TTOU", "one worker less; the highest slot goes", func(l *loop, _ time.Time) { l.scaleBy(-1) }},
-	{syscall.SIGHUP, "HUP", "reopen the log file", func(l *loop, _ time.Time) { _ = l.reopenLogs() }},
+	{syscall.SIGHUP, "HUP", "reopen log files; read certificates and the configuration anew: a bad one changes nothing", func(l *loop, _ time.Time) { l.hangUp(nil) }},
 	{syscall.SIGQUIT, "QUIT", "write the master's goroutine stacks to the log and go on", func(l *loop, _ time.Time) { l.log.Warn("goroutine stacks", "stacks", stacks()) }},
 }
 

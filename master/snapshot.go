@@ -27,6 +27,7 @@ type Snapshot struct {
 	Left       [][]int64      // slot × plan.Reasons()
 	Rollouts   []plan.Rollout // the last ones
 	Ended      []metrics.RolloutCount
+	Reload     *Reload // the last one; nil: none
 	Changed    <-chan struct{}
 }
 
@@ -63,7 +64,7 @@ func (l *loop) publish(now time.Time) {
 	changed := make(chan struct{})
 	snap := &Snapshot{
 		Time: now, PID: os.Getpid(), Started: s.Started, Wanted: s.Wanted, Slots: len(s.Slots), Threads: s.Config.Threads,
-		Generation: s.Target, Stopping: s.Stopping, Ready: l.allReady(), EverReady: l.announced, Changed: changed,
+		Generation: s.Target, Stopping: s.Stopping, Ready: l.allReady(), EverReady: l.announced, Reload: l.reloading.last, Changed: changed,
 	}
 	for i := range s.Slots {
 		sl := &s.Slots[i]

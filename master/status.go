@@ -27,6 +27,7 @@ type Status struct {
 	Memory     metrics.Memory `json:"master_memory"`
 	Limits     process.Limits `json:"limits"`            // of the master when it started, inherited by the workers
 	Restart    *plan.Rollout  `json:"restart,omitempty"` // the last one
+	Reload     *Reload        `json:"reload,omitempty"`  // of the configuration, the last one
 	Slots      []WorkerStatus `json:"workers_status"`
 	Deaths     []DeathStatus  `json:"deaths"`
 	Backlogs   []Backlog      `json:"backlogs"` // of each listener that can be asked
@@ -70,7 +71,7 @@ func (m *Master) status() Status {
 	s := Status{
 		Name: m.config.Name, Version: m.version, PID: snap.PID, Started: snap.Started, State: snap.state(),
 		Workers: snap.Wanted, Threads: snap.Threads, Generation: snap.Generation, Control: m.control,
-		Metrics: m.metricsAddress, Program: m.program, ByPath: m.byPath, Memory: m.memory.Of(snap.PID), Limits: m.limits,
+		Metrics: m.metricsAddress, Program: m.program, ByPath: m.byPath, Memory: m.memory.Of(snap.PID), Limits: m.limits, Reload: snap.Reload,
 		Slots: []WorkerStatus{}, Deaths: []DeathStatus{}, Backlogs: m.backlogs(snap.Slots),
 	}
 	for _, b := range m.binds {

@@ -4,6 +4,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/prefork/cluster/configs"
 	"github.com/prefork/cluster/ipc"
 	"github.com/prefork/cluster/master/plan"
 )
@@ -23,6 +24,10 @@ type system interface {
 	send(id plan.SeatID, m ipc.Message) error
 	// adopt gives a worker the listeners of another slot.
 	adopt(id plan.SeatID, slot int) error
+	// configure makes generations and workers from now on of other settings. After an error it makes them of the old ones.
+	configure(c configs.Config) error
+	// readKeys has the certificates read anew; they arrive as an event.
+	readKeys()
 	// setKeys takes over the sealed keys that workers get from now on.
 	setKeys(sealed *ipc.FD)
 	// giveKeys gives them to a worker that runs.

@@ -86,7 +86,7 @@ func newApp() *cli.App {
 		OnUsageError:         usageError,
 		Commands: []*cli.Command{
 			startCommand(), statusCommand(), restartCommand(), scaleCommand(), stopCommand(),
-			stacksCommand(), reopenLogsCommand(), configCommand(), versionCommand(), completionCommand(),
+			stacksCommand(), reopenLogsCommand(), reloadCommand(), configCommand(), versionCommand(), completionCommand(),
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {

@@ -12,6 +12,7 @@ import (
 	"github.com/prefork/cluster/configs"
 	"github.com/prefork/cluster/master"
 	"github.com/prefork/cluster/master/plan"
+	"github.com/prefork/cluster/master/sockets"
 )
 
 func startCommand() *cli.Command {
@@ -87,11 +88,26 @@ func loader(c *cli.Context) func() (configs.Loaded, error) {
 }
 
 func start(c *cli.Context) error {
-	loaded, err := loader(c)()
+	load := loader(c)
+	loaded, err := load()
 	if err != nil {
 		return badSettings(err)
 	}
-	code, err := master.Run(loaded.Config, version())
+	given, err := sockets.Given()
+	if err != nil {
+		return &exitError{plan.ExitConfig, err}
+	}
+	// Who starts it with sockets, and names none, wants those served.
+	serveGiven := func(l configs.Loaded) configs.Config {
+		if l.Origins["bind"].Source == configs.FromDefault && len(given) > 0 {
+			l.Config.Binds = given
+		}
+		return l.Config
+	}
+	code, err := master.Run(serveGiven(loaded), version(), func() (configs.Config, error) {
+		l, err := load()
+		return serveGiven(l), err
+	})
 	if code == plan.ExitClean && err == nil {
 		return nil
 	}

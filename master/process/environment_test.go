@@ -15,7 +15,7 @@ func TestEnvironment(t *testing.T) {
 		"PATH=/bin", "HOMER=1", "EMPTY=", "CLUSTER_DEMO_DATA=1MiB", "CLUSTER_WORKERS_OF_MINE=1", "WORKERS=3", "WEB_CONCURRENCY=2",
 		"HOME=/nonexistent", "PWD=/",
 	}
-	if got := Environment(env, "HOME=/nonexistent", "PWD=/"); !slices.Equal(got, want) {
+	if got := Environment(env, []string{"CLUSTER_WORKERS", "CLUSTER_NAME"}, "HOME=/nonexistent", "PWD=/"); !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 	if !slices.Equal(env, before) {

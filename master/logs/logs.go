@@ -1,4 +1,5 @@
-package master
+// Package logs writes what the master and the workers have to say, and keeps the last lines of each worker.
+package logs
 
 import (
 	"bufio"
@@ -16,10 +17,10 @@ const (
 	tailLines   = 20   // of a worker's standard error, shown when a start fails
 )
 
-// output writes the log of the master and of the workers to one place, from one goroutine, so that a reader that has
+// Output writes the log of the master and of the workers to one place, from one goroutine, so that a reader that has
 // stopped reading (a full disk, a stopped terminal) never stops the supervision.
-type output struct {
-	path    string // empty: standard error
+type Output struct {
+	path    string
 	lines   chan []byte
 	reopen  chan chan error
 	quit    chan struct{}
@@ -27,12 +28,13 @@ type output struct {
 	dropped atomic.Int64
 }
 
-func newOutput(path string) (*output, error) {
-	o := &output{path: path, lines: make(chan []byte, outputQueue), reopen: make(chan chan error), quit: make(chan struct{}), done: make(chan struct{})}
+// Open opens the file of a path, or standard error if the path is empty.
+func Open(path string) (*Output, error) {
+	o := &Output{path: path, lines: make(chan []byte, outputQueue), reopen: make(chan chan error), quit: make(chan struct{}), done: make(chan struct{})}
 	file := os.Stderr
 	if path != "" {
 		var err error
-		if file, err = openLog(path); err != nil {
+		if file, err = OpenFile(path); err != nil {
 			return nil, err
 		}
 	}
@@ -40,7 +42,8 @@ func newOutput(path string) (*output, error) {
 	return o, nil
 }
 
-func openLog(path string) (*os.File, error) {
+// OpenFile opens a log file to append to it.
+func OpenFile(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("log file: %w", err)
@@ -48,7 +51,7 @@ func openLog(path string) (*os.File, error) {
 	return f, nil
 }
 
-func (o *output) run(file *os.File) {
+func (o *Output) run(file *os.File) {
 	defer close(o.done)
 	for {
 		select {
@@ -59,7 +62,7 @@ func (o *output) run(file *os.File) {
 				reply <- nil
 				continue
 			}
-			fresh, err := openLog(o.path)
+			fresh, err := OpenFile(o.path)
 			if err == nil {
 				file.Close()
 				file = fresh
@@ -78,15 +81,21 @@ func (o *output) run(file *os.File) {
 	}
 }
 
-func (o *output) write(file *os.File, line []byte) {
+func (o *Output) write(file *os.File, line []byte) {
 	if n := o.dropped.Swap(0); n > 0 {
 		fmt.Fprintf(file, "%d log lines were dropped: nobody read the log\n", n)
 	}
 	_, _ = file.Write(line)
 }
 
+// ToFile says that the log goes to a file, and not to standard error.
+func (o *Output) ToFile() bool { return o.path != "" }
+
+// Dropped is how many lines were dropped since that was last told in the log.
+func (o *Output) Dropped() int64 { return o.dropped.Load() }
+
 // Write is for the master's own log: it drops, and counts, rather than waits.
-func (o *output) Write(p []byte) (int, error) {
+func (o *Output) Write(p []byte) (int, error) {
 	select {
 	case o.lines <- append([]byte(nil), p...):
 	default:
@@ -96,7 +105,7 @@ func (o *output) Write(p []byte) (int, error) {
 }
 
 // Reopen opens the file again under its name; on an error the old one stays. It does not wait for a writer that is stuck.
-func (o *output) Reopen() error {
+func (o *Output) Reopen() error {
 	reply := make(chan error, 1)
 	select {
 	case o.reopen <- reply:
@@ -107,7 +116,7 @@ func (o *output) Reopen() error {
 }
 
 // Close writes what is queued, unless that takes longer than a second.
-func (o *output) Close() {
+func (o *Output) Close() {
 	close(o.quit)
 	select {
 	case <-o.done:
@@ -115,14 +124,20 @@ func (o *output) Close() {
 	}
 }
 
-// tail is the end of what a worker wrote to its standard error.
-type tail struct {
+// Tail is the end of what a worker wrote to its standard error.
+type Tail struct {
 	mu    sync.Mutex
 	lines []string
-	ended chan struct{} // closed when the worker can write no more
+	ended chan struct{}
 }
 
-func (t *tail) add(line []byte) {
+// NewTail is one that nothing has been written to.
+func NewTail() *Tail { return &Tail{ended: make(chan struct{})} }
+
+// Ended is closed when the worker can write no more.
+func (t *Tail) Ended() <-chan struct{} { return t.ended }
+
+func (t *Tail) add(line []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.lines = append(t.lines, string(line))
@@ -130,15 +145,15 @@ func (t *tail) add(line []byte) {
 }
 
 // Lines are the last lines.
-func (t *tail) Lines() []string {
+func (t *Tail) Lines() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return append([]string(nil), t.lines...)
 }
 
-// forward copies a worker's standard error to the log, line by line. Unlike the master's own lines these wait for room:
+// Forward copies a worker's standard error to the log, line by line. Unlike the master's own lines these wait for room:
 // the worker that writes too much waits, nobody else.
-func (o *output) forward(r io.ReadCloser, t *tail) {
+func (o *Output) Forward(r io.ReadCloser, t *Tail) {
 	defer close(t.ended)
 	defer r.Close()
 	buf := bufio.NewReaderSize(r, 4096)

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/prefork/cluster/master"
+	"github.com/prefork/cluster/master/plan"
+)
+
+func reloadCommand() *cli.Command {
+	return &cli.Command{
+		Name: "reload", Usage: "read configuration and certificates anew, and reopen log files; the same as HUP, with an answer",
+		Flags: controlFlags(), Before: noArguments,
+		Action: func(c *cli.Context) error {
+			var r master.Reload
+			if err := newClient(c).get(c.Context, http.MethodPost, "/v1/reload", nil, &r); err != nil {
+				return err
+			}
+			if r.Outcome == master.ReloadRefused {
+				return &exitError{plan.ExitConfig, errors.New(reloadText(&r))}
+			}
+			fmt.Fprintln(c.App.Writer, reloadText(&r))
+			return nil
+		},
+	}
+}
+
+// reloadText says what became of a reload, one thing a line.
+func reloadText(r *master.Reload) string {
+	switch r.Outcome {
+	case master.ReloadUnchanged:
+		return "configuration unchanged"
+	case master.ReloadRefused:
+		return "configuration refused, everything stays as it was:\n         " + strings.Join(r.Errors, "\n         ")
+	}
+	lines := []string{"configuration taken over"}
+	add := func(names []string, what string) {
+		if len(names) > 0 {
+			lines = append(lines, fmt.Sprintf("  %s: %s", what, strings.Join(names, ", ")))
+		}
+	}
+	add(r.Live, "in force")
+	add(r.Restart, fmt.Sprintf("in force as the workers are replaced, generation %d", r.Generation))
+	add(r.Kept, "kept as it was, needs a new start")
+	return strings.Join(lines, "\n")
+}

@@ -1,0 +1,87 @@
+package configs
+
+import (
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+)
+
+func TestTake(t *testing.T) {
+	running := Default()
+	running.Workers, running.MaxWorkers, running.Threads = 4, 8, 3
+	for name, test := range map[string]struct {
+		change func(*Config)
+		want   Changes
+		taken  func(*Config) // from the running one
+	}{
+		"nothing": {func(*Config) {}, Changes{}, func(*Config) {}},
+		"live": {
+			func(c *Config) { c.Workers, c.Threads, c.IdleTimeout, c.LogLevel = 6, 5, time.Minute, "debug" },
+			Changes{Live: []string{"workers", "threads", "idle-timeout", "log-level"}},
+			func(c *Config) { c.Workers, c.Threads, c.IdleTimeout, c.LogLevel = 6, 5, time.Minute, "debug" },
+		},
+		"for the workers": {
+			func(c *Config) { c.Program, c.Pool, c.Umask = []string{"./app"}, "queue", "027" },
+			Changes{Restart: []string{"pool", "program", "umask"}},
+			func(c *Config) { c.Program, c.Pool, c.Umask = []string{"./app"}, "queue", "027" },
+		},
+		"for another master": {
+			func(c *Config) { c.Binds, c.Metrics, c.Backlog = []Bind{{Scheme: "tcp", Address: ":80"}}, "off", 7 },
+			Changes{Kept: []string{"bind", "backlog", "metrics"}},
+			func(*Config) {},
+		},
+		"more than there is room for": {
+			func(c *Config) { c.MaxWorkers, c.Workers, c.Threads, c.MaxThreads = 100, 50, 100, 200 },
+			Changes{Kept: []string{"max-workers", "max-threads", "workers", "threads"}},
+			func(*Config) {},
+		},
+		"of each": {
+			func(c *Config) { c.Surge, c.Chdir, c.Name = 2, "/", "other" },
+			Changes{Live: []string{"surge"}, Restart: []string{"chdir"}, Kept: []string{"name"}},
+			func(c *Config) { c.Surge, c.Chdir = 2, "/" },
+		},
+	} {
+		wanted, want := running, running
+		test.change(&wanted)
+		test.taken(&want)
+		before := wanted
+		taken, changes := Take(running, wanted)
+		sort := func(c *Changes) {
+			for _, list := range []*[]string{&c.Live, &c.Restart, &c.Kept} {
+				slices.Sort(*list)
+			}
+		}
+		sort(&changes)
+		sort(&test.want)
+		if !reflect.DeepEqual(changes, test.want) {
+			t.Errorf("%s: %+v, want %+v", name, changes, test.want)
+		}
+		if changes.Empty() != (name == "nothing") {
+			t.Errorf("%s: empty %v", name, changes.Empty())
+		}
+		if !reflect.DeepEqual(taken, want) {
+			t.Errorf("%s: took %+v, want %+v", name, taken, want)
+		}
+		if !reflect.DeepEqual(wanted, before) {
+			t.Errorf("%s: the wanted configuration was changed", name)
+		}
+		if err := taken.Check(); err != nil && name != "for the workers" {
+			t.Errorf("%s: what was taken is wrong: %v", name, err)
+		}
+	}
+}
+
+func TestOwnVariables(t *testing.T) {
+	own := OwnVariables()
+	for _, variable := range []string{"CLUSTER_WORKERS", "CLUSTER_BIND", "CLUSTER_CONFIG", "CLUSTER_DRAIN_TIMEOUT"} {
+		if !slices.Contains(own, variable) {
+			t.Errorf("%s is missing", variable)
+		}
+	}
+	for _, variable := range []string{"WEB_CONCURRENCY", "MAX_THREADS", "CLUSTER_DEMO_DATA"} {
+		if slices.Contains(own, variable) {
+			t.Errorf("%s is another's", variable)
+		}
+	}
+}

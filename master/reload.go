@@ -1,0 +1,135 @@
+package master
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prefork/cluster/configs"
+	"github.com/prefork/cluster/ipc"
+)
+
+// Reload is what became of reading the configuration anew.
+type Reload struct {
+	At      time.Time `json:"at"`
+	Outcome string    `json:"outcome"` // unchanged, done, partly or refused
+	configs.Changes
+	Generation int      `json:"generation,omitempty"` // of the rolling restart that it needs; 0: none
+	Errors     []string `json:"errors,omitempty"`
+}
+
+// The outcomes of a reload.
+const (
+	ReloadUnchanged = "unchanged"
+	ReloadDone      = "done"
+	ReloadPartly    = "partly" // some settings were kept
+	ReloadRefused   = "refused"
+)
+
+// reloading is the reading of the configuration, which happens beside the loop: a file system may hang.
+type reloading struct {
+	load    func() (configs.Config, error)
+	runs    bool
+	again   bool           // asked for since it began
+	replies []chan *Reload // of those who wait for the running one
+	waiting []chan *Reload // of those who wait for the one after it
+	last    *Reload
+}
+
+// hangUp is what SIGHUP asks for: log files, certificates and the configuration are opened anew.
+func (l *loop) hangUp(reply chan *Reload) {
+	_ = l.reopenLogs()
+	l.system.readKeys()
+	r := &l.reloading
+	if reply != nil {
+		r.waiting = append(r.waiting, reply)
+	}
+	if r.again = r.runs; !r.runs {
+		l.readConfiguration()
+	}
+}
+
+func (l *loop) readConfiguration() {
+	r := &l.reloading
+	r.runs, r.again = true, false
+	r.replies, r.waiting = r.waiting, nil
+	go func() {
+		c, err := r.load()
+		l.events <- loadedEvent{c, err}
+	}()
+}
+
+// loaded takes over what was read, or says why not.
+func (l *loop) loaded(ev loadedEvent, now time.Time) {
+	r := &l.reloading
+	r.runs = false
+	r.last = l.take(ev, now)
+	for _, reply := range r.replies {
+		reply <- r.last
+	}
+	if r.again {
+		l.readConfiguration()
+	}
+}
+
+func (l *loop) take(ev loadedEvent, now time.Time) *Reload {
+	result := &Reload{At: now}
+	refuse := func(err error) *Reload {
+		result.Outcome, result.Errors = ReloadRefused, strings.Split(err.Error(), "\n")
+		result.Changes = configs.Changes{}
+		for _, text := range result.Errors {
+			l.log.Error("configuration refused: everything stays as it was", "err", text)
+		}
+		return result
+	}
+	if ev.err != nil {
+		return refuse(ev.err)
+	}
+	taken, changes := configs.Take(l.state.Config, ev.config)
+	if result.Changes = changes; changes.Empty() {
+		result.Outcome = ReloadUnchanged
+		l.log.Info("configuration unchanged")
+		return result
+	}
+	before := l.state.Config
+	if err := l.system.configure(taken); err != nil {
+		return refuse(err)
+	}
+	if len(changes.Restart) > 0 && !l.state.Stopping {
+		g, err := l.restart(now)
+		if err != nil {
+			_ = l.system.configure(before) // it was good once
+			return refuse(err)
+		}
+		result.Generation = g
+	}
+	l.state.Config = taken
+	l.level.Set(taken.Level())
+	if before, after := limitsOf(before), limitsOf(taken); before != after {
+		l.tellLimits(after)
+	}
+	if slices.Contains(changes.Live, "workers") {
+		if _, err := l.scale(scaleRequest{to: taken.Workers}); err != nil {
+			l.log.Warn("not scaled", "err", err)
+		}
+	}
+	result.Outcome = ReloadDone
+	level, text := slog.LevelInfo, "configuration taken over"
+	if len(changes.Kept) > 0 {
+		result.Outcome = ReloadPartly
+		level, text = slog.LevelWarn, "configuration taken over in part: what was kept needs a new start"
+	}
+	l.log.Log(context.Background(), level, text, "live", strings.Join(changes.Live, " "), "restart", strings.Join(changes.Restart, " "), "kept", strings.Join(changes.Kept, " "))
+	return result
+}
+
+// tellLimits puts limits in force in the workers that run. Those to come are started with them.
+func (l *loop) tellLimits(limits ipc.Limits) {
+	for id := range l.state.Workers() {
+		if err := l.system.send(id, ipc.Message{Type: ipc.Configure, Limits: &limits}); err != nil {
+			l.worker(slog.LevelWarn, "worker cannot be told the new limits: it keeps the old ones", id, "err", err)
+		}
+	}
+}

@@ -228,6 +228,7 @@ func inWorld(t *testing.T, change func(*configs.Config), behave map[int]behaviou
 		w.fake = &fakeSystem{behave: behave, seats: map[int]int{}, ids: map[int]plan.SeatID{}, adopted: map[plan.SeatID]map[int]bool{}, silent: map[int]time.Time{}}
 		w.loop = newLoop(plan.New(c, time.Now()), w.fake, slog.New(slog.NewTextHandler(w.log, nil)))
 		w.fake.loop = w.loop
+		w.loop.reloading.load = func() (configs.Config, error) { return c, nil }
 		go func() { w.code <- w.loop.run() }()
 		test(w)
 		if len(w.code) == 0 {

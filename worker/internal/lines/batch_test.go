@@ -313,6 +313,24 @@ func TestTornLine(t *testing.T) {
 	}
 }
 
+// A disk that becomes full in the middle of a batch has taken the lines before.
+func TestPartOfBatch(t *testing.T) {
+	for n, want := range map[int]int64{0: 0, 3: 0, 4: 1, 7: 1, 8: 2, 11: 2, 12: 3} {
+		var dropped atomic.Int64
+		w := start(t, openLog(t, os.DevNull), Options{Dropped: &dropped})
+		f, err := newFlusher(w, openLog(t, os.DevNull))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.buf, f.ends = []byte("one\ntwo\nsix\n"), []int{4, 8, 12}
+		f.settle(n, syscall.ENOSPC)
+		if w.Written() != want || dropped.Load() != 3-want || f.torn != (n%4 != 0) {
+			t.Errorf("%d bytes of 12: %d written, %d dropped, torn %v", n, w.Written(), dropped.Load(), f.torn)
+		}
+		f.file.Close()
+	}
+}
+
 // A new destination that cannot be used leaves the old one in place.
 func TestSwapRefusesClosedFile(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "log")

@@ -111,7 +111,7 @@ func TestWriterWakes(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	w := start(t, out, Options{})
+	w := start(t, out, Options{Buffer: 4096}) // less than all lines: the room must come back
 	got := make([]byte, 6)
 	for i := range 2000 {
 		line := fmt.Appendf(nil, "%05d\n", i)

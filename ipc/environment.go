@@ -24,6 +24,7 @@ const (
 	nameControl    = "control"
 	nameScoreboard = "scoreboard"
 	nameKeys       = "keys"
+	nameRequests   = "requests"
 	namePrefixBind = "bind."
 	nameProgram    = "program"
 )
@@ -40,6 +41,7 @@ type Handover struct {
 	Control    *FD
 	Scoreboard *FD
 	Keys       *FD   // sealed, see the package keys; nil if no bind speaks TLS
+	Requests   *FD   // where the access log goes; nil if there is none
 	Binds      []*FD // by index of the bind
 	Program    *FD   // the open program, to run it from ProgramPath; nil if it is run otherwise. Inherit closes it.
 }
@@ -61,6 +63,9 @@ func (h *Handover) Encode() (files []uintptr, env []string, err error) {
 	files = append(files, uintptr(h.Control.Int()), uintptr(h.Scoreboard.Int()))
 	if h.Keys != nil {
 		names, files = append(names, nameKeys), append(files, uintptr(h.Keys.Int()))
+	}
+	if h.Requests != nil {
+		names, files = append(names, nameRequests), append(files, uintptr(h.Requests.Int()))
 	}
 	for i, fd := range h.Binds {
 		names = append(names, namePrefixBind+strconv.Itoa(i))
@@ -155,6 +160,8 @@ func (h *Handover) take(name string, fd int) error {
 		h.Scoreboard = Own(fd)
 	case name == nameKeys:
 		h.Keys = Own(fd)
+	case name == nameRequests:
+		h.Requests = Own(fd)
 	case strings.HasPrefix(name, namePrefixBind):
 		if name != namePrefixBind+strconv.Itoa(len(h.Binds)) {
 			return fmt.Errorf("%s where %s%d was due", name, namePrefixBind, len(h.Binds))

@@ -46,6 +46,7 @@ type behaviour struct {
 }
 
 func (f *fakeSystem) setKeys(*ipc.FD)                {}
+func (f *fakeSystem) tellReopened(plan.SeatID) error { return nil }
 func (f *fakeSystem) readKeys()                      {}
 func (f *fakeSystem) configure(configs.Config) error { return nil }
 func (f *fakeSystem) giveKeys(plan.SeatID) error     { return nil }

@@ -21,20 +21,22 @@ import (
 
 // machine is the real system: sockets, processes, channels and the scoreboard. Only the loop calls it.
 type machine struct {
-	sockets     *sockets.Set
-	board       *scoreboard.Board
-	boardFD     *ipc.FD
-	clock       scoreboard.Clock
-	recipe      *recipe
-	generations map[int]*generation
-	output      *logs.Output
-	events      chan<- event
-	stop        chan struct{} // closed when nobody listens to events any more
-	workers     map[plan.SeatID]*child
-	null        *os.File
-	lastTail    *logs.Tail    // of the worker that died last
-	keys        *ipc.FD       // sealed; nil if no bind speaks TLS
-	reloadKeys  chan struct{} // capacity 1
+	sockets      *sockets.Set
+	board        *scoreboard.Board
+	boardFD      *ipc.FD
+	clock        scoreboard.Clock
+	recipe       *recipe
+	generations  map[int]*generation
+	output       *logs.Output
+	events       chan<- event
+	stop         chan struct{} // closed when nobody listens to events any more
+	workers      map[plan.SeatID]*child
+	null         *os.File
+	lastTail     *logs.Tail    // of the worker that died last
+	keys         *ipc.FD       // sealed; nil if no bind speaks TLS
+	requestsPath string        // of the access log; empty: standard output
+	requests     *ipc.FD       // where workers write the access log; nil if there is none
+	reloadKeys   chan struct{} // capacity 1
 }
 
 // child is what the master holds of a worker.
@@ -81,7 +83,7 @@ func (m *machine) spawn(id plan.SeatID, number int) (int, error) {
 	config.Limits = m.recipe.config.Limits // they may have changed since the generation was made
 	h := ipc.Handover{
 		Seat: id.Seat(), Generation: number, Protocol: ipc.Spoken, Config: config,
-		Control: theirs, Scoreboard: m.boardFD, Keys: m.keys, Binds: m.sockets.Slot(id.Slot),
+		Control: theirs, Scoreboard: m.boardFD, Keys: m.keys, Requests: m.requests, Binds: m.sockets.Slot(id.Slot),
 	}
 	path := g.path
 	if g.program != nil {
@@ -197,8 +199,36 @@ func (m *machine) configure(c configs.Config) error {
 	if err != nil {
 		return err
 	}
-	m.recipe = r
+	requests, err := openRequests(c)
+	if err != nil {
+		return err
+	}
+	m.recipe, m.requestsPath = r, c.LogRequestsFile
+	m.setRequests(requests)
 	return nil
+}
+
+// openRequests opens what workers write the access log to; nil if they write none.
+func openRequests(c configs.Config) (*ipc.FD, error) {
+	if !c.LogRequests {
+		return nil, nil
+	}
+	if c.LogRequestsFile == "" {
+		return ipc.Duplicate(int(os.Stdout.Fd()))
+	}
+	f, err := logs.OpenFile(c.LogRequestsFile)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return ipc.Duplicate(int(f.Fd()))
+}
+
+func (m *machine) setRequests(fd *ipc.FD) {
+	if m.requests != nil {
+		m.requests.Close()
+	}
+	m.requests = fd
 }
 
 func (m *machine) readKeys() {
@@ -250,4 +280,27 @@ func (m *machine) vacate(id plan.SeatID, cpu time.Duration) int64 {
 
 func (m *machine) closeListeners() { m.sockets.Close() }
 
-func (m *machine) reopenLogs() error { return m.output.Reopen() }
+func (m *machine) reopenLogs() error {
+	err := m.output.Reopen()
+	if m.requests == nil || m.requestsPath == "" {
+		return err
+	}
+	requests, requestsErr := openRequests(configs.Config{LogRequests: true, LogRequestsFile: m.requestsPath})
+	if requestsErr != nil {
+		return errors.Join(err, requestsErr)
+	}
+	m.setRequests(requests)
+	return err
+}
+
+func (m *machine) tellReopened(id plan.SeatID) error {
+	c := m.workers[id]
+	if c == nil {
+		return errGone
+	}
+	fd := -1
+	if m.requests != nil {
+		fd = m.requests.Int()
+	}
+	return c.control.Send(ipc.Message{Type: ipc.ReopenLogs}, fd)
+}

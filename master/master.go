@@ -144,6 +144,10 @@ func (m *Master) start() error {
 		sockets: m.sockets, board: m.board, boardFD: ipc.Own(m.board.FD()), clock: m.clock, recipe: recipe, output: m.output,
 		generations: map[int]*generation{1: first}, stop: m.done, workers: map[plan.SeatID]*child{}, null: null, reloadKeys: make(chan struct{}, 1),
 	}
+	if m.machine.requests, err = openRequests(m.config); err != nil {
+		return &StartError{plan.ExitConfig, err}
+	}
+	m.machine.requestsPath = m.config.LogRequestsFile
 	if err := m.readKeys(log); err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/prefork/cluster/ipc"
 	"github.com/prefork/cluster/master/keyring"
 	"github.com/prefork/cluster/master/plan"
 )
@@ -71,7 +70,7 @@ func (l *loop) reopenLogs() error {
 	}
 	l.log.Info("logs reopened")
 	for id := range l.state.Workers() {
-		_ = l.system.send(id, ipc.Message{Type: ipc.ReopenLogs})
+		_ = l.system.tellReopened(id) // if it does not read, it writes to the old one
 	}
 	return nil
 }

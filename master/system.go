@@ -42,4 +42,6 @@ type system interface {
 	closeListeners()
 	// reopenLogs opens the log files anew.
 	reopenLogs() error
+	// tellReopened gives a worker that runs the access log that was opened anew.
+	tellReopened(id plan.SeatID) error
 }

@@ -76,7 +76,7 @@ func (f *fake) grow(slots int) {
 // fill gives every word of a row a value of its own. All of them are doubled if n is.
 func fill(r *scoreboard.Row, n int64) {
 	for i, counter := range []interface{ Store(int64) }{
-		&r.Open, &r.Waiting, &r.Heap, &r.Goroutines, &r.Accepted, &r.Refused, &r.Panics,
+		&r.Open, &r.Waiting, &r.Heap, &r.Goroutines, &r.Accepted, &r.Refused, &r.Panics, &r.LogDropped,
 		&r.Requests[0], &r.Requests[1], &r.Requests[2], &r.Requests[3], &r.Requests[4],
 	} {
 		counter.Store(n * int64(i+1))

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"bytes"
 	"io"
 	"net/http"
 )
@@ -17,6 +18,8 @@ func (c *conn) Write(p []byte) (int, error) {
 	}
 	if c.answering.Load() {
 		c.observe(p)
+	} else if e := c.entry.Load(); e != nil {
+		e.Bytes.Add(int64(len(p)))
 	}
 	switch {
 	case c.phase.Load() == phaseForeign:
@@ -51,6 +54,22 @@ func (c *conn) observe(p []byte) {
 	c.answering.Store(false)
 	if ok {
 		c.m.Row.Answer(status)
+	}
+	if c.m.Requests != nil {
+		c.note(status, p)
+	}
+}
+
+// note completes what is logged of the request, as far as it is known now: the first bytes of an answer hold its head.
+func (c *conn) note(status int, p []byte) {
+	e := c.entry.Load()
+	if e == nil { // net/http refuses it without asking a handler
+		e = c.m.Requests.Begin("", "", c.RemoteAddr().String())
+		c.entry.Store(e)
+	}
+	e.Status.Store(int32(status))
+	if _, body, found := bytes.Cut(p, []byte("\r\n\r\n")); found {
+		e.Bytes.Add(int64(len(body)))
 	}
 }
 
@@ -99,6 +118,9 @@ func (c *conn) ReadFrom(r io.Reader) (int64, error) {
 		c.writeSince.Store(0)
 		limited.N -= n
 		total += n
+		if e := c.entry.Load(); e != nil {
+			e.Bytes.Add(n)
+		}
 		if err != nil || n < want {
 			return total, err
 		}

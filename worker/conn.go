@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pires/go-proxyproto"
+	"github.com/prefork/cluster/worker/internal/engine"
 )
 
 // What a connection is doing, as far as the wrapper must know.
@@ -57,17 +58,18 @@ type conn struct {
 	instant *instant     // writes without waiting; nil until the first such
 	pending *overflow    // what a slow client has not taken yet; nil until the first one is slow
 
-	muted        atomic.Bool   // the answer has been replaced: what the engine still writes is thrown away
-	buffering    atomic.Bool   // a thread is held: what cannot be written at once is buffered
-	bodySince    atomic.Int64  // coarse time at which a Read of a request body began; 0: none runs
-	bodyLate     atomic.Bool   // it made no progress for too long
-	readDeadline atomic.Int64  // what the engine asked for; 0: none
-	writeSince   atomic.Int64  // coarse time at which a running Write began or made progress; 0: none runs
-	acked        atomic.Uint64 // what the client had acknowledged at the last look at a running Write
-	mu           sync.Mutex    // guards the two below together with the real deadlines
-	applied      atomic.Bool   // the real read deadline is set
-	reading      atomic.Bool   // a Read is in the socket, where only a real deadline reaches it
-	writeLimited atomic.Bool   // the real write deadline is set
+	entry        atomic.Pointer[engine.Entry] // of the access log; nil unless a request is to be logged
+	muted        atomic.Bool                  // the answer has been replaced: what the engine still writes is thrown away
+	buffering    atomic.Bool                  // a thread is held: what cannot be written at once is buffered
+	bodySince    atomic.Int64                 // coarse time at which a Read of a request body began; 0: none runs
+	bodyLate     atomic.Bool                  // it made no progress for too long
+	readDeadline atomic.Int64                 // what the engine asked for; 0: none
+	writeSince   atomic.Int64                 // coarse time at which a running Write began or made progress; 0: none runs
+	acked        atomic.Uint64                // what the client had acknowledged at the last look at a running Write
+	mu           sync.Mutex                   // guards the two below together with the real deadlines
+	applied      atomic.Bool                  // the real read deadline is set
+	reading      atomic.Bool                  // a Read is in the socket, where only a real deadline reaches it
+	writeLimited atomic.Bool                  // the real write deadline is set
 
 	closed atomic.Bool
 }
@@ -100,6 +102,7 @@ func (c *conn) Close() error {
 	if c.closed.Swap(true) {
 		return err
 	}
+	c.logged()
 	m := c.m
 	m.mu.Lock()
 	delete(m.conns, c)
@@ -195,8 +198,19 @@ func (c *conn) Begin() {
 	c.phase.CompareAndSwap(phaseIdle, phaseActive)
 }
 
+// Log notes what is to be logged of the running request.
+func (c *conn) Log(e *engine.Entry) { c.entry.Store(e) }
+
+// logged writes the line of a request that has been answered or never will be.
+func (c *conn) logged() {
+	if e := c.entry.Swap(nil); e != nil {
+		e.Write()
+	}
+}
+
 // End notes that the next request is awaited.
 func (c *conn) End() {
+	c.logged()
 	c.idleSince.Store(c.m.coarse.Load())
 	if c.phase.Load() == phaseVeiled {
 		return
@@ -231,9 +245,13 @@ func (c *conn) Count() int { return int(c.count.Add(1)) }
 func (c *conn) Release() {
 	if c.answering.Load() && c.phase.Load() == phaseActive { // hijacked before an answer: the application gives its own
 		c.m.Row.Answer(http.StatusSwitchingProtocols)
+		if e := c.entry.Load(); e != nil {
+			e.Status.Store(http.StatusSwitchingProtocols)
+		}
 	}
 	c.m.GiveBack(&c.held)
 	c.Buffer(false)
+	c.logged()
 	c.answering.Store(false)
 	c.mu.Lock()
 	defer c.mu.Unlock()

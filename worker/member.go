@@ -150,6 +150,9 @@ func (m *member) joinCluster(h *ipc.Handover) error {
 		m.KeysFor = m.certificates.For
 	}
 	m.Row = m.board.Row(m.info.Seat)
+	if err := m.openRequestLog(h.Requests); err != nil {
+		return m.giveUp(err)
+	}
 	m.Row.PID.Store(int64(os.Getpid()))
 	m.Row.Generation.Store(int64(m.info.Generation))
 	m.Row.State.Store(scoreboard.StateBoot)

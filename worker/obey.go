@@ -77,7 +77,7 @@ func (m *member) do(msg ipc.Message, fd *ipc.FD) {
 	case ipc.Stacks:
 		m.sendStacks(msg.ID)
 	case ipc.ReopenLogs:
-		// The library's own log is a pipe to the master, which has reopened its files.
+		m.reopenLogs(fd)
 	case ipc.Error:
 		m.Log.Warn("the master did not understand a message", "err", msg.Text)
 	default:

@@ -75,6 +75,7 @@ func newVitals(m *member) *vitals {
 func (v *vitals) sample() {
 	metrics.Read(v.samples)
 	row := v.m.Row
+	v.m.countDropped()
 	row.CPU.Store(v.cpu + processCPU())
 	row.GCCPU.Store(v.gc + int64(v.samples[sampleGC].Value.Float64()*1e9))
 	row.Heap.Store(int64(v.samples[sampleHeap].Value.Uint64()))

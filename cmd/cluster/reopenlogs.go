@@ -9,7 +9,7 @@ import (
 
 func reopenLogsCommand() *cli.Command {
 	return &cli.Command{
-		Name: "reopen-logs", Usage: "open the log file anew, after it was moved away (logrotate); the same as HUP",
+		Name: "reopen-logs", Usage: "open the log files anew, after they were moved away (logrotate)",
 		Flags: controlFlags(), Before: noArguments,
 		Action: func(c *cli.Context) error {
 			if err := newClient(c).get(c.Context, http.MethodPost, "/v1/reopen-logs", nil, nil); err != nil {

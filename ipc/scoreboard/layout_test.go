@@ -41,7 +41,8 @@ Row 2600
   952 Wait 792
   1744 Sched 792
   2536 Accepting 8
-  2544 _ 56
+  2544 LogDropped 8
+  2552 _ 48
 Histogram 792
   0 buckets 784
   784 sum 8

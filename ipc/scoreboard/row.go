@@ -31,17 +31,18 @@ type Row struct {
 	Goroutines    atomic.Int64
 
 	// Counters: they belong to the seat and outlive processes.
-	Accepted  atomic.Int64          // connections taken from a listener
-	Requests  [Classes]atomic.Int64 // answers begun, by class; refused by the pool count as 5xx; hijacked as 1xx
-	Refused   atomic.Int64          // of the 5xx: requests that found no thread in time
-	Panics    atomic.Int64          // handlers that panicked
-	CPU       atomic.Int64          // CPU time of the process, user and system
-	GCCPU     atomic.Int64          // of it, spent by the garbage collector (an estimate of the Go runtime)
-	Duration  Histogram             // from taking a thread to the handler's return
-	Wait      Histogram             // from the request being readable to taking a thread
-	Sched     Histogram             // time runnable goroutines waited for a CPU (every 8th is sampled by the Go runtime)
-	Accepting atomic.Int64          // a gauge: connections that are being taken from a listener and do not count as open yet
-	_         [7]atomic.Int64       // room, so that the next field does not share a line with another seat's row
+	Accepted   atomic.Int64          // connections taken from a listener
+	Requests   [Classes]atomic.Int64 // answers begun, by class; refused by the pool count as 5xx; hijacked as 1xx
+	Refused    atomic.Int64          // of the 5xx: requests that found no thread in time
+	Panics     atomic.Int64          // handlers that panicked
+	CPU        atomic.Int64          // CPU time of the process, user and system
+	GCCPU      atomic.Int64          // of it, spent by the garbage collector (an estimate of the Go runtime)
+	Duration   Histogram             // from taking a thread to the handler's return
+	Wait       Histogram             // from the request being readable to taking a thread
+	Sched      Histogram             // time runnable goroutines waited for a CPU (every 8th is sampled by the Go runtime)
+	Accepting  atomic.Int64          // a gauge: connections that are being taken from a listener and do not count as open yet
+	LogDropped atomic.Int64          // log lines of the worker that nobody took in time
+	_          [6]atomic.Int64       // room, so that the next field does not share a line with another seat's row
 }
 
 // Answer counts an answer begun. Status codes outside 100..599 count as 5xx: the handler is wrong.

@@ -26,6 +26,7 @@ type Output struct {
 	quit    chan struct{}
 	done    chan struct{}
 	dropped atomic.Int64
+	told    int64 // of dropped; the goroutine's that writes
 }
 
 // Open opens the file of a path, or standard error if the path is empty.
@@ -82,8 +83,9 @@ func (o *Output) run(file *os.File) {
 }
 
 func (o *Output) write(file *os.File, line []byte) {
-	if n := o.dropped.Swap(0); n > 0 {
-		fmt.Fprintf(file, "%d log lines were dropped: nobody read the log\n", n)
+	if n := o.dropped.Load(); n > o.told {
+		fmt.Fprintf(file, "%d log lines were dropped: nobody read the log\n", n-o.told)
+		o.told = n
 	}
 	_, _ = file.Write(line)
 }
@@ -91,7 +93,7 @@ func (o *Output) write(file *os.File, line []byte) {
 // ToFile says that the log goes to a file, and not to standard error.
 func (o *Output) ToFile() bool { return o.path != "" }
 
-// Dropped is how many lines were dropped since that was last told in the log.
+// Dropped is how many lines were dropped since the start.
 func (o *Output) Dropped() int64 { return o.dropped.Load() }
 
 // Write is for the master's own log: it drops, and counts, rather than waits.

@@ -48,6 +48,8 @@ type Conn interface {
 	Bind() int
 	// CloseWrite ends the sending direction.
 	CloseWrite() error
+	// Log is told what to log of the running request: when it has been answered, or never will be, the line is written.
+	Log(*Entry)
 	// Mute throws away what the engine still writes: the answer has been replaced.
 	Mute()
 	// Buffer turns the buffering of a response on while a thread is held. Turned off, it waits until the client has taken
@@ -67,6 +69,8 @@ type Worker struct {
 
 	// What the connections watch themselves, because an engine would read the clock for it. The engine sets it.
 	WatchHeads, WatchIdle bool
+	// Requests is the access log; nil if there is none.
+	Requests *RequestLog
 	// KeysFor returns the certificates and keys of a tls bind, as they are now, for an engine that speaks HTTP/2 or one that
 	// does not. It is nil if no bind speaks TLS.
 	KeysFor func(bind int, http2 bool) *tls.Config

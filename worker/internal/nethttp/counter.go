@@ -17,15 +17,32 @@ type counter struct {
 	worker  *engine.Worker
 	held    atomic.Int32 // as engine.Conn.Held
 	counted bool
-	room    int // bytes that may still be kept
+	entry   *engine.Entry // nil if requests are not logged
+	room    int           // bytes that may still be kept
 	kept    []byte
 }
 
 func (w *counter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status) // first: it panics if there is no such status
-	if !w.counted && (status >= 200 || status == http.StatusSwitchingProtocols) {
-		w.counted = true
-		w.worker.Row.Answer(status)
+	if status >= 200 || status == http.StatusSwitchingProtocols {
+		w.count(status)
+	}
+}
+
+func (w *counter) count(status int) {
+	if w.counted {
+		return
+	}
+	w.counted = true
+	w.worker.Row.Answer(status)
+	if w.entry != nil {
+		w.entry.Status.Store(int32(status))
+	}
+}
+
+func (w *counter) sent(n int64) {
+	if w.entry != nil {
+		w.entry.Bytes.Add(n)
 	}
 }
 
@@ -34,12 +51,15 @@ func (w *counter) Write(p []byte) (int, error) {
 	if len(p) <= w.room {
 		w.kept = append(w.kept, p...)
 		w.room -= len(p)
+		w.sent(int64(len(p)))
 		return len(p), nil
 	}
 	if err := w.release(); err != nil {
 		return 0, err
 	}
-	return w.ResponseWriter.Write(p)
+	n, err := w.ResponseWriter.Write(p)
+	w.sent(int64(n))
+	return n, err
 }
 
 // release passes on what was kept, and keeps nothing more.
@@ -58,7 +78,9 @@ func (w *counter) ReadFrom(r io.Reader) (int64, error) {
 	if w.room > 0 {
 		return io.Copy(writerOnly{w}, r)
 	}
-	return io.Copy(w.ResponseWriter, r)
+	n, err := io.Copy(w.ResponseWriter, r)
+	w.sent(n)
+	return n, err
 }
 
 // writerOnly hides ReadFrom from io.Copy.
@@ -90,11 +112,8 @@ func (w *counter) FlushError() error {
 // Hijack gives the thread back at once, as on a plain connection.
 func (w *counter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	c, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
-	if err == nil && !w.counted {
-		w.counted = true
-		w.worker.Row.Answer(http.StatusSwitchingProtocols)
-	}
 	if err == nil {
+		w.count(http.StatusSwitchingProtocols)
 		w.worker.GiveBack(&w.held)
 	}
 	return c, rw, err

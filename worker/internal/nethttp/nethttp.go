@@ -165,62 +165,95 @@ func connOf(nc net.Conn) engine.Conn {
 	return c
 }
 
+// request is one on its way through the pool.
+type request struct {
+	w        http.ResponseWriter
+	r        *http.Request
+	c        engine.Conn // nil if the connection is none of the worker's
+	plain    bool        // HTTP/1 without TLS: the connection sees its bytes
+	held     *atomic.Int32
+	readable int64
+	entry    *engine.Entry // nil if requests are not logged
+}
+
 // ServeHTTP is called at the complete head of each request: it takes a thread, runs the handler and gives it back.
 func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c, _ := r.Context().Value(connKey{}).(engine.Conn)
-	if c != nil && e.worker.Last(c) || e.worker.Draining.Load() {
+	q := request{w: w, r: r}
+	q.c, _ = r.Context().Value(connKey{}).(engine.Conn)
+	if q.c != nil && e.worker.Last(q.c) || e.worker.Draining.Load() {
 		w.Header().Set("Connection", "close") // under HTTP/2 net/http sends a GOAWAY for it
 	}
-	if c != nil && r.ProtoMajor == 1 && !c.Veiled() {
-		e.dispatch(w, r, c, c.Held(), c.Readable())
+	if e.worker.Requests != nil {
+		q.entry = e.worker.Requests.Begin(r.Method, r.URL.Path, r.RemoteAddr)
+	}
+	if q.plain = q.c != nil && r.ProtoMajor == 1 && !q.c.Veiled(); q.plain {
+		q.held, q.readable = q.c.Held(), q.c.Readable()
+		if q.entry != nil {
+			q.c.Log(q.entry)
+		}
+		e.dispatch(&q)
 		return
 	}
-	if c != nil {
-		c.Veil() // HTTP/2 without TLS shows itself here
+	if q.c != nil {
+		q.c.Veil() // HTTP/2 without TLS shows itself here
 	}
-	counted := &counter{ResponseWriter: w, worker: e.worker}
+	counted := &counter{ResponseWriter: w, worker: e.worker, entry: q.entry}
 	if r.ProtoMajor == 2 {
 		counted.room = e.worker.Limits().BufferResponse
 	}
-	e.dispatch(counted, r, c, &counted.held, 0)
+	if q.entry != nil {
+		defer q.entry.Write()
+	}
+	q.w, q.held = counted, &counted.held
+	e.dispatch(&q)
 	counted.begin()
 	_ = counted.release()
 }
 
-func (e *Engine) dispatch(w http.ResponseWriter, r *http.Request, c engine.Conn, held *atomic.Int32, readable int64) {
-	read, done := e.receive(w, r, c != nil && !c.Veiled())
+func (e *Engine) dispatch(q *request) {
+	read, done := e.receive(q.w, q.r, q.plain)
 	if done {
 		return
 	}
-	if readable == 0 || read {
-		readable = e.worker.Clock.Now() // a pipelined request, a stream, or one whose body has arrived now
+	if q.readable == 0 || read {
+		q.readable = e.worker.Clock.Now() // a pipelined request, a stream, or one whose body has arrived now
 	}
-	if err := e.worker.Take(r.Context(), held); err != nil {
-		e.refuse(w, err)
+	if err := e.worker.Take(q.r.Context(), q.held); err != nil {
+		e.refuse(q.w, err)
 		return
 	}
-	if c != nil && r.ProtoMajor == 1 {
-		c.Buffer(true)
-		defer c.Buffer(false) // after the thread was given back
+	if q.c != nil && q.r.ProtoMajor == 1 {
+		q.c.Buffer(true)
+		defer q.c.Buffer(false) // after the thread was given back
 	}
-	if p := e.worker.Pool; !p.Inline() {
-		p.Run(int(held.Load())-1, func() { e.run(w, r, c, held, readable) })
+	if e.worker.Pool.Inline() {
+		e.run(q)
 		return
 	}
-	e.run(w, r, c, held, readable)
+	e.runElsewhere(*q)
 }
 
-func (e *Engine) run(w http.ResponseWriter, r *http.Request, c engine.Conn, held *atomic.Int32, readable int64) {
-	started := e.worker.Begin(held, readable, r.Method, r.URL.Path)
+// runElsewhere runs the handler on the thread's own goroutine. It has a copy, so that a request that runs inline stays on
+// its stack.
+func (e *Engine) runElsewhere(q request) {
+	e.worker.Pool.Run(int(q.held.Load())-1, func() { e.run(&q) })
+}
+
+func (e *Engine) run(q *request) {
+	started := e.worker.Begin(q.held, q.readable, q.r.Method, q.r.URL.Path)
 	returned := false
 	defer func() {
-		e.worker.Row.Duration.Observe(e.worker.Clock.Now() - started)
-		e.worker.GiveBack(held)
+		took := e.worker.Clock.Now() - started
+		e.worker.Row.Duration.Observe(took)
+		if q.entry != nil {
+			q.entry.Handled(time.Duration(started-q.readable), time.Duration(took))
+		}
+		e.worker.GiveBack(q.held)
 		if !returned {
-			e.panicked(w, r, c, recover())
+			e.panicked(q.w, q.r, q.c, recover())
 		}
 	}()
-	e.handler.ServeHTTP(w, r)
+	e.handler.ServeHTTP(q.w, q.r)
 	returned = true
 }
 

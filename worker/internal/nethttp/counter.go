@@ -2,6 +2,7 @@ package nethttp
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -15,13 +16,17 @@ import (
 type counter struct {
 	http.ResponseWriter
 	worker  *engine.Worker
-	held    atomic.Int32 // as engine.Conn.Held
+	held    atomic.Int32 // as engine.Conn.Held, for a stream
+	body    *timed       // of the request; nil for a stream's
 	counted bool
 	room    int // bytes that may still be kept
 	kept    []byte
 }
 
 func (w *counter) WriteHeader(status int) {
+	if w.body != nil && !w.counted {
+		w.body.answering()
+	}
 	w.ResponseWriter.WriteHeader(status) // first: it panics if there is no such status
 	if !w.counted && (status >= 200 || status == http.StatusSwitchingProtocols) {
 		w.counted = true
@@ -53,12 +58,23 @@ func (w *counter) release() error {
 	return err
 }
 
+// ReadFrom reads before it begins the answer: r may be the body of a client that sends it only if asked to, and net/http asks
+// only before.
 func (w *counter) ReadFrom(r io.Reader) (int64, error) {
-	w.begin()
 	if w.room > 0 {
 		return io.Copy(writerOnly{w}, r)
 	}
-	return io.Copy(w.ResponseWriter, r)
+	var first int64
+	if !w.counted {
+		var err error
+		if first, err = io.CopyN(writerOnly{w}, r, 512); errors.Is(err, io.EOF) {
+			return first, nil
+		} else if err != nil {
+			return first, err
+		}
+	}
+	n, err := io.Copy(w.ResponseWriter, r)
+	return first + n, err
 }
 
 // writerOnly hides ReadFrom from io.Copy.
@@ -87,15 +103,12 @@ func (w *counter) FlushError() error {
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
-// Hijack gives the thread back at once, as on a plain connection.
+// Hijack counts. The thread is given back by the connection's Release.
 func (w *counter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	c, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	if err == nil && !w.counted {
 		w.counted = true
 		w.worker.Row.Answer(http.StatusSwitchingProtocols)
-	}
-	if err == nil {
-		w.worker.GiveBack(&w.held)
 	}
 	return c, rw, err
 }

@@ -179,15 +179,21 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.Veil() // HTTP/2 without TLS shows itself here
 	}
 	counted := &counter{ResponseWriter: w, worker: e.worker}
+	held := &counted.held
 	if r.ProtoMajor == 2 {
 		counted.room = e.worker.Limits().BufferResponse
+	} else if c != nil {
+		held = c.Held()
 	}
-	e.dispatch(counted, r, c, &counted.held, 0)
+	e.dispatch(counted, r, c, held, 0)
 	counted.begin()
 	_ = counted.release()
 }
 
 func (e *Engine) dispatch(w http.ResponseWriter, r *http.Request, c engine.Conn, held *atomic.Int32, readable int64) {
+	if whole := r.Body; hasBody(r) {
+		defer func() { r.Body = whole }() // else net/http would not know its own, and follow a body that was not read by a request
+	}
 	read, done := e.receive(w, r, c != nil && !c.Veiled())
 	if done {
 		return

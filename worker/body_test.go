@@ -95,7 +95,7 @@ func TestBufferedBodiesAreLikeOthers(t *testing.T) {
 		for _, protocol := range []string{"http", "https h1"} {
 			t.Run(pool+" "+protocol, func(t *testing.T) {
 				t.Parallel()
-				change := []func(*setup){buffered, func(s *setup) { s.config.Pool, s.config.MaxBody = pool, 1 << 20 }}
+				change := []func(*setup){buffered, func(s *setup) { s.config.Pool, s.config.MaxBody = pool, 1<<20 }}
 				dialOne := func() net.Conn { return nil }
 				if protocol == "http" {
 					w := startWorker(t, bodies(), change...)

@@ -181,7 +181,11 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	counted := &counter{ResponseWriter: w, worker: e.worker}
 	held := &counted.held
 	if r.ProtoMajor == 2 {
-		counted.room = e.worker.Limits().BufferResponse
+		limits := e.worker.Limits()
+		counted.room = limits.BufferResponse
+		if e.server.WriteTimeout == 0 { // else it is its owner's
+			counted.limit = limits.WriteTimeout
+		}
 	} else if c != nil {
 		held = c.Held()
 	}

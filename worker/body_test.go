@@ -313,6 +313,7 @@ func TestExpectedBodiesAreNotBuffered(t *testing.T) {
 			_, nc := startFor(t, protocol, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Path == "/refuse" {
 					w.WriteHeader(http.StatusForbidden)
+					w.(http.Flusher).Flush()
 					return
 				}
 				io.Copy(w, r.Body)

@@ -22,7 +22,7 @@ func (e *Engine) receive(w http.ResponseWriter, r *http.Request, plain bool) (re
 	switch {
 	case limits.MaxBody == 0:
 	case r.ContentLength > limits.MaxBody:
-		refuseBody(w, r, whole, http.StatusRequestEntityTooLarge, "413 request body too large")
+		refuseBody(w, r, http.StatusRequestEntityTooLarge, "413 request body too large")
 		return false, true
 	case r.ContentLength < 0:
 		r.Body = http.MaxBytesReader(w, r.Body, limits.MaxBody)
@@ -33,7 +33,7 @@ func (e *Engine) receive(w http.ResponseWriter, r *http.Request, plain bool) (re
 	if limits.BufferBody == 0 || strings.EqualFold(r.Header.Get("Expect"), "100-continue") {
 		return false, false
 	}
-	return true, e.buffer(w, r, whole, limits)
+	return true, e.buffer(w, r, limits)
 }
 
 // hasBody is false if there is nothing to read, not even the end of a body: a stream without a body has no http.NoBody, and
@@ -43,7 +43,7 @@ func hasBody(r *http.Request) bool {
 }
 
 // buffer reads up to the limit and puts it back in front of the rest.
-func (e *Engine) buffer(w http.ResponseWriter, r *http.Request, whole io.ReadCloser, limits *ipc.Limits) (done bool) {
+func (e *Engine) buffer(w http.ResponseWriter, r *http.Request, limits *ipc.Limits) (done bool) {
 	most := int64(limits.BufferBody)
 	body := &replayed{rest: r.Body}
 	if r.ContentLength > 0 {
@@ -56,15 +56,15 @@ func (e *Engine) buffer(w http.ResponseWriter, r *http.Request, whole io.ReadClo
 	switch {
 	case err == nil:
 	case errors.As(err, &tooLarge):
-		refuseBody(w, r, whole, http.StatusRequestEntityTooLarge, "413 request body too large")
+		refuseBody(w, r, http.StatusRequestEntityTooLarge, "413 request body too large")
 		return true
 	case errors.As(err, &slow) && slow.Timeout():
-		refuseBody(w, r, whole, http.StatusRequestTimeout, "408 request body was not received in time")
+		refuseBody(w, r, http.StatusRequestTimeout, "408 request body was not received in time")
 		return true
 	case errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &slow) || r.ProtoMajor == 2: // a stream has no other errors
 		panic(http.ErrAbortHandler) // the client left
 	default:
-		refuseBody(w, r, whole, http.StatusBadRequest, "400 bad request body")
+		refuseBody(w, r, http.StatusBadRequest, "400 bad request body")
 		return true
 	}
 	r.Body = body
@@ -72,9 +72,8 @@ func (e *Engine) buffer(w http.ResponseWriter, r *http.Request, whole io.ReadClo
 }
 
 // refuseBody answers instead of the handler, and ends the connection: the rest of the body would be taken for a request. A
-// stream ends alone. net/http is shown its own body, so that it waits for a client that still sends to read the answer.
-func refuseBody(w http.ResponseWriter, r *http.Request, whole io.ReadCloser, status int, text string) {
-	r.Body = whole
+// stream ends alone.
+func refuseBody(w http.ResponseWriter, r *http.Request, status int, text string) {
 	if r.ProtoMajor == 1 {
 		w.Header().Set("Connection", "close")
 	}

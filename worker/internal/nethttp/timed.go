@@ -10,8 +10,7 @@ import (
 )
 
 // timed limits how long each read of a body may take where the connection cannot see bodies: under TLS and for HTTP/2
-// streams. On a connection the limit stays in force between reads, for what net/http reads of a body that the handler did
-// not; on a stream it would end a body that nobody waits for.
+// streams. When the answer begins it limits what net/http reads of a body that the handler did not, too.
 type timed struct {
 	io.ReadCloser
 	request *http.Request
@@ -27,18 +26,16 @@ type timed struct {
 func limitTime(w http.ResponseWriter, r *http.Request, whole io.ReadCloser, timeout time.Duration) {
 	b := &timed{ReadCloser: r.Body, request: r, whole: whole, control: http.NewResponseController(w), timeout: timeout}
 	r.Body = b
-	if counted, ok := w.(*counter); ok && !b.stream() {
+	if counted, ok := w.(*counter); ok && r.ProtoMajor == 1 {
 		counted.body = b
 	}
 }
-
-func (b *timed) stream() bool { return b.request.ProtoMajor == 2 }
 
 func (b *timed) Read(p []byte) (int, error) {
 	b.begun.Store(true)
 	b.limit()
 	n, err := b.ReadCloser.Read(p)
-	if atEnd := errors.Is(err, io.EOF); atEnd || b.stream() && err == nil {
+	if atEnd := errors.Is(err, io.EOF); atEnd || err == nil {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.ended = b.ended || atEnd

@@ -96,7 +96,7 @@ func TestBufferedBodiesAreLikeOthers(t *testing.T) {
 			t.Run(pool+" "+protocol, func(t *testing.T) {
 				t.Parallel()
 				change := []func(*setup){buffered, func(s *setup) { s.config.Pool, s.config.MaxBody = pool, 1<<20 }}
-				dialOne := func() net.Conn { return nil }
+				var dialOne func() net.Conn
 				if protocol == "http" {
 					w := startWorker(t, bodies(), change...)
 					dialOne = func() net.Conn { return dial(t, w.addr) }

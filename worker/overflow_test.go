@@ -97,27 +97,19 @@ func TestBufferedResponsesArriveWhole(t *testing.T) {
 					}
 				})
 			}
-			for stop := t.Context().Done(); ; {
-				done := make(chan struct{})
-				go func() { wg.Wait(); close(done) }()
-				tick := time.NewTicker(time.Millisecond)
-				defer tick.Stop()
-				for running := true; running; {
-					select {
-					case <-done:
-						running = false
-					case <-stop:
-						return
-					case <-tick.C:
-						w.countConns(func(c *conn) bool {
-							if n := c.bufferedBytes(); n > bufferSize {
-								t.Errorf("%d bytes are buffered", n)
-							}
-							return false
-						})
+			done := make(chan struct{})
+			go func() { wg.Wait(); close(done) }()
+			tick := time.NewTicker(time.Millisecond)
+			defer tick.Stop()
+			for running := true; running; {
+				select {
+				case <-done:
+					running = false
+				case <-tick.C:
+					if w.countConns(func(c *conn) bool { return c.bufferedBytes() > bufferSize }) > 0 {
+						t.Error("more than the limit is buffered")
 					}
 				}
-				break
 			}
 			eventually(t, "the threads to be free", func() bool { return w.board.Busy(0) == 0 })
 		})

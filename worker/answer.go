@@ -3,7 +3,9 @@ package worker
 import (
 	"bytes"
 	"io"
+	"io/fs"
 	"net/http"
+	"syscall"
 )
 
 // writePiece bounds what one write timeout covers, in bytes, where the kernel does not tell of progress within it.
@@ -103,7 +105,7 @@ func (c *conn) ReadFrom(r io.Reader) (int64, error) {
 		limited = &io.LimitedReader{R: r, N: 1<<63 - 1}
 	}
 	if c.buffering.Load() {
-		if limited.N <= int64(c.m.Limits().BufferResponse) {
+		if !longFile(limited, int64(c.m.Limits().BufferResponse)) {
 			return io.Copy(writerOnly{c}, r)
 		}
 		if err := c.flushed(); err != nil {
@@ -126,6 +128,24 @@ func (c *conn) ReadFrom(r io.Reader) (int64, error) {
 		}
 	}
 	return total, nil
+}
+
+// longFile says whether more than so many bytes are to come from a file: worth the kernel's while, and too long for a buffer.
+func longFile(r *io.LimitedReader, bytes int64) bool {
+	f, ok := r.R.(interface { // an *os.File, or what its WriteTo makes of it
+		fs.File
+		io.Seeker
+		syscall.Conn
+	})
+	if !ok || r.N <= bytes {
+		return false
+	}
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return false
+	}
+	at, err := f.Seek(0, io.SeekCurrent)
+	return err == nil && info.Size()-at > bytes
 }
 
 // writerOnly hides ReadFrom from io.Copy.

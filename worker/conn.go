@@ -53,10 +53,10 @@ type conn struct {
 	awaited   atomic.Bool  // the engine has set the deadline for the first bytes of the next one
 
 	bind    int
-	held    atomic.Int32 // thread + 1 of the running HTTP/1 request
-	count   atomic.Int32 // requests begun
-	instant *instant     // writes without waiting; nil until the first such
-	pending *overflow    // what a slow client has not taken yet; nil until the first one is slow
+	held    atomic.Int32             // thread + 1 of the running HTTP/1 request
+	count   atomic.Int32             // requests begun
+	instant *instant                 // writes without waiting; nil until the first such
+	pending atomic.Pointer[overflow] // what a slow client has not taken yet; nil until the first one is slow
 
 	entry        atomic.Pointer[engine.Entry] // of the access log; nil unless a request is to be logged
 	muted        atomic.Bool                  // the answer has been replaced: what the engine still writes is thrown away

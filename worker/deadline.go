@@ -16,7 +16,7 @@ func (c *conn) expired(p []byte, timeout error) (n int, err error, again bool) {
 	d := c.readDeadline.Load()
 	now := c.m.Clock.Now()
 	late := c.overdue(now)
-	if c.bodyLate.Load() {
+	if c.bodyLate.Load() && c.phase.Load() == phaseActive && len(p) > 1 { // as in Read
 		c.readDeadline.Store(aborted) // for this body, nothing more is waited for
 		return 0, timeout, false
 	}

@@ -17,20 +17,28 @@ type overflow struct {
 	err     error // of the goroutine's last write; final
 }
 
-// Buffer turns buffering on for as long as a thread is held. Turned off, it waits until all has been written.
+// overflowPiece is after how many bytes written there is room for as many others.
+const overflowPiece = 16 << 10
+
+// Buffer turns buffering on for as long as a thread is held. Turned off, it waits until all has been written. If that fails
+// the connection is closed: the engine believes that it was written, and would let the next answer follow.
 func (c *conn) Buffer(on bool) {
 	if on {
 		c.buffering.Store(c.m.Limits().BufferResponse > 0)
 		return
 	}
-	if c.buffering.Swap(false) {
-		_ = c.flushed() // the engine sees the error at its next write
+	if !c.buffering.Load() {
+		return
 	}
+	if c.flushed() != nil {
+		_ = c.Conn.Close()
+	}
+	c.buffering.Store(false) // not before: TLS may write on its own account meanwhile
 }
 
 // flushed waits until nothing is buffered.
 func (c *conn) flushed() error {
-	o := c.pending
+	o := c.pending.Load()
 	if o == nil {
 		return nil
 	}
@@ -45,21 +53,21 @@ func (c *conn) flushed() error {
 // writeBuffered writes what the kernel takes at once and buffers the rest, up to the limit. What is more waits, as it would
 // without a buffer.
 func (c *conn) writeBuffered(p []byte) (int, error) {
-	limit := c.m.Limits().BufferResponse
-	if c.pending == nil {
+	o := c.pending.Load()
+	if o == nil {
 		n, err := c.writeNow(p)
 		if err != nil || n == len(p) {
 			return n, err
 		}
-		o := &overflow{}
+		o = &overflow{}
 		o.changed = sync.NewCond(&o.mu)
-		c.pending = o
-		rest, err := c.buffer(p[n:], limit)
+		c.pending.Store(o)
+		rest, err := c.buffer(o, p[n:])
 		return n + rest, err
 	}
-	c.pending.mu.Lock()
-	err, idle := c.pending.err, !c.pending.writing
-	c.pending.mu.Unlock()
+	o.mu.Lock()
+	err, idle := o.err, !o.writing
+	o.mu.Unlock()
 	if err != nil {
 		return 0, err
 	}
@@ -69,50 +77,56 @@ func (c *conn) writeBuffered(p []byte) (int, error) {
 			return n, err
 		}
 	}
-	rest, err := c.buffer(p[n:], limit)
+	rest, err := c.buffer(o, p[n:])
 	return n + rest, err
 }
 
 // buffer keeps the end of p, after the beginning for which there is no room has been written.
-func (c *conn) buffer(p []byte, limit int) (int, error) {
-	o := c.pending
+func (c *conn) buffer(o *overflow, p []byte) (int, error) {
+	limit := c.m.Limits().BufferResponse
+	through := max(0, len(p)-limit)
 	o.mu.Lock()
-	room := limit - o.size
-	o.mu.Unlock()
-	through := 0
-	if len(p) > room {
-		if err := c.flushed(); err != nil {
-			return 0, err
-		}
-		through = max(0, len(p)-limit)
-		if n, err := c.writeThrough(p[:through]); err != nil {
+	defer o.mu.Unlock()
+	for o.writing && o.size > max(0, limit-len(p)) {
+		o.changed.Wait()
+	}
+	if o.err != nil {
+		return 0, o.err
+	}
+	if through > 0 { // nothing is buffered
+		o.mu.Unlock()
+		n, err := c.writeThrough(p[:through])
+		o.mu.Lock()
+		if err != nil {
 			return n, err
 		}
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
 	o.buf = append(o.buf, p[through:]...)
 	o.size += len(p) - through
 	if !o.writing {
 		o.writing = true
-		go c.writeOut()
+		go c.writeOut(o)
 	}
 	return len(p), nil
 }
 
 // writeOut writes what is buffered until nothing is.
-func (c *conn) writeOut() {
-	o := c.pending
+func (c *conn) writeOut(o *overflow) {
 	var out []byte
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for len(o.buf) > 0 && o.err == nil {
-		out, o.buf = o.buf, out[:0]
+	for o.size > 0 && o.err == nil {
+		if len(out) == 0 {
+			out, o.buf = o.buf, nil
+		}
+		piece := out[:min(len(out), overflowPiece)]
 		o.mu.Unlock()
-		_, err := c.writeThrough(out)
+		_, err := c.writeThrough(piece)
 		o.mu.Lock()
+		out = out[len(piece):]
+		o.size -= len(piece)
 		o.err = err
-		o.size -= len(out)
+		o.changed.Broadcast()
 	}
 	o.buf, o.size = nil, 0
 	o.writing = false

@@ -175,15 +175,21 @@ func TestVeiledRefusalsAndPanics(t *testing.T) {
 // dialTLS speaks HTTP/1.1 by hand.
 func dialTLS(t *testing.T, w *testWorker, base *http.Client) (*tls.Conn, *bufio.Reader) {
 	t.Helper()
+	nc := overTLS(t, dial(t, w.addr), base)
+	return nc, bufio.NewReader(nc)
+}
+
+// overTLS speaks HTTP/1.1 over TLS on a connection, and trusts whom another client trusts.
+func overTLS(t *testing.T, c *client, base *http.Client) *tls.Conn {
+	t.Helper()
 	config := base.Transport.(*http.Transport).TLSClientConfig.Clone()
-	config.NextProtos = []string{"http/1.1"}
-	nc, err := tls.Dial("tcp", w.addr, config)
-	if err != nil {
+	config.NextProtos, config.ServerName = []string{"http/1.1"}, "127.0.0.1"
+	nc := tls.Client(c, config)
+	t.Cleanup(func() { nc.Close() })
+	if err := nc.Handshake(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { nc.Close() })
-	nc.SetDeadline(time.Now().Add(patience))
-	return nc, bufio.NewReader(nc)
+	return nc
 }
 
 func TestHijackUnderTLS(t *testing.T) {

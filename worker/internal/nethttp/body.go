@@ -7,7 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"time"
+	"sync/atomic"
 
 	"github.com/prefork/cluster/ipc"
 )
@@ -15,19 +15,20 @@ import (
 // receive does with a request's body what can be done before a thread is taken: it refuses one that is too large and reads
 // the beginning, so that no thread waits for a client that is slow to send it. done is true if the request has been answered.
 func (e *Engine) receive(w http.ResponseWriter, r *http.Request, plain bool) (read, done bool) {
-	if r.Body == nil || r.Body == http.NoBody {
+	if !hasBody(r) {
 		return false, false
 	}
-	limits := e.worker.Limits()
-	if limits.MaxBody > 0 {
-		if r.ContentLength > limits.MaxBody {
-			refuseBody(w, http.StatusRequestEntityTooLarge, "413 request body too large")
-			return false, true
-		}
+	limits, whole := e.worker.Limits(), r.Body
+	switch {
+	case limits.MaxBody == 0:
+	case r.ContentLength > limits.MaxBody:
+		refuseBody(w, r, http.StatusRequestEntityTooLarge, "413 request body too large")
+		return false, true
+	case r.ContentLength < 0:
 		r.Body = http.MaxBytesReader(w, r.Body, limits.MaxBody)
 	}
-	if !plain && e.server.ReadTimeout == 0 { // a plain connection watches that itself
-		r.Body = &timed{ReadCloser: r.Body, control: http.NewResponseController(w), timeout: limits.BodyTimeout}
+	if !plain && e.server.ReadTimeout == 0 && limits.BodyTimeout > 0 { // a plain connection watches that itself
+		limitTime(w, r, whole, limits.BodyTimeout)
 	}
 	if limits.BufferBody == 0 || strings.EqualFold(r.Header.Get("Expect"), "100-continue") {
 		return false, false
@@ -35,61 +36,69 @@ func (e *Engine) receive(w http.ResponseWriter, r *http.Request, plain bool) (re
 	return true, e.buffer(w, r, limits)
 }
 
+// hasBody is false if there is nothing to read, not even the end of a body: a stream without a body has no http.NoBody, and
+// one that declares a length of 0 may keep a reader waiting for its end.
+func hasBody(r *http.Request) bool {
+	return r.Body != nil && r.Body != http.NoBody && (r.ContentLength != 0 || r.Header["Content-Length"] != nil)
+}
+
 // buffer reads up to the limit and puts it back in front of the rest.
 func (e *Engine) buffer(w http.ResponseWriter, r *http.Request, limits *ipc.Limits) (done bool) {
 	most := int64(limits.BufferBody)
-	var begun bytes.Buffer
+	body := &replayed{rest: r.Body}
 	if r.ContentLength > 0 {
 		most = min(most, r.ContentLength)
-		begun.Grow(int(most) + bytes.MinRead)
+		body.begun.Grow(int(most) + bytes.MinRead)
 	}
-	_, err := begun.ReadFrom(io.LimitReader(r.Body, most))
+	_, err := body.begun.ReadFrom(io.LimitReader(r.Body, most))
 	var tooLarge *http.MaxBytesError
 	var slow net.Error
 	switch {
 	case err == nil:
 	case errors.As(err, &tooLarge):
-		refuseBody(w, http.StatusRequestEntityTooLarge, "413 request body too large")
+		refuseBody(w, r, http.StatusRequestEntityTooLarge, "413 request body too large")
 		return true
 	case errors.As(err, &slow) && slow.Timeout():
-		refuseBody(w, http.StatusRequestTimeout, "408 request body was not received in time")
+		refuseBody(w, r, http.StatusRequestTimeout, "408 request body was not received in time")
 		return true
-	case errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &slow):
+	case errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &slow) || r.ProtoMajor == 2: // a stream has no other errors
 		panic(http.ErrAbortHandler) // the client left
 	default:
-		refuseBody(w, http.StatusBadRequest, "400 bad request body")
+		refuseBody(w, r, http.StatusBadRequest, "400 bad request body")
 		return true
 	}
-	r.Body = &replayed{Reader: io.MultiReader(&begun, r.Body), Closer: r.Body}
+	r.Body = body
 	return false
 }
 
-// refuseBody answers instead of the handler, and ends the connection: the rest of the body would be taken for a request.
-func refuseBody(w http.ResponseWriter, status int, text string) {
-	w.Header().Set("Connection", "close")
+// refuseBody answers instead of the handler, and ends the connection: the rest of the body would be taken for a request. A
+// stream ends alone.
+func refuseBody(w http.ResponseWriter, r *http.Request, status int, text string) {
+	if r.ProtoMajor == 1 {
+		w.Header().Set("Connection", "close")
+	}
 	http.Error(w, text, status)
 }
 
 // replayed is a body of which the beginning has been read.
 type replayed struct {
-	io.Reader
-	io.Closer
+	begun  bytes.Buffer
+	rest   io.ReadCloser
+	closed atomic.Bool
 }
 
-// timed limits how long each read of a body may take.
-type timed struct {
-	io.ReadCloser
-	control *http.ResponseController
-	timeout time.Duration
+func (b *replayed) Read(p []byte) (int, error) {
+	switch {
+	case b.closed.Load():
+		return 0, http.ErrBodyReadAfterClose
+	case b.begun.Len() > 0:
+		return b.begun.Read(p)
+	}
+	return b.rest.Read(p)
 }
 
-func (b *timed) Read(p []byte) (int, error) {
-	if b.timeout > 0 {
-		_ = b.control.SetReadDeadline(time.Now().Add(b.timeout))
-	}
-	n, err := b.ReadCloser.Read(p)
-	if b.timeout > 0 && (err == nil || errors.Is(err, io.EOF)) {
-		_ = b.control.SetReadDeadline(time.Time{})
-	}
-	return n, err
+// Close may be called while a Read runs.
+func (b *replayed) Close() error {
+	b.closed.Store(true)
+	return b.rest.Close()
 }

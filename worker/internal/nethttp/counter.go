@@ -2,10 +2,12 @@ package nethttp
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"sync/atomic"
+	"time"
 
 	"github.com/prefork/cluster/worker/internal/engine"
 )
@@ -15,14 +17,22 @@ import (
 type counter struct {
 	http.ResponseWriter
 	worker  *engine.Worker
-	held    atomic.Int32 // as engine.Conn.Held
+	held    atomic.Int32 // as engine.Conn.Held, for a stream
+	body    *timed       // of the request; nil for a stream's
 	counted bool
 	entry   *engine.Entry // nil if requests are not logged
 	room    int           // bytes that may still be kept
 	kept    []byte
+	limit   time.Duration // for the client to take a piece of a stream's answer; 0: none
 }
 
+// streamPiece bounds what one write timeout of a stream covers, in bytes: of a stream the connection knows no progress.
+const streamPiece = 16 << 10
+
 func (w *counter) WriteHeader(status int) {
+	if w.body != nil && !w.counted {
+		w.body.answering()
+	}
 	w.ResponseWriter.WriteHeader(status) // first: it panics if there is no such status
 	if status >= 200 || status == http.StatusSwitchingProtocols {
 		w.count(status)
@@ -57,9 +67,33 @@ func (w *counter) Write(p []byte) (int, error) {
 	if err := w.release(); err != nil {
 		return 0, err
 	}
-	n, err := w.ResponseWriter.Write(p)
+	n, err := w.send(p)
 	w.sent(int64(n))
 	return n, err
+}
+
+// send ends the stream if its client takes nothing: what its window does not let through would hold the thread.
+func (w *counter) send(p []byte) (int, error) {
+	if w.limit == 0 {
+		return w.ResponseWriter.Write(p)
+	}
+	control := http.NewResponseController(w.ResponseWriter)
+	defer func() { _ = control.SetWriteDeadline(time.Time{}) }()
+	written := 0
+	for {
+		_ = control.SetWriteDeadline(time.Now().Add(w.limit))
+		n, err := w.ResponseWriter.Write(p[written:min(len(p), written+streamPiece)])
+		written += n
+		if err != nil || written == len(p) {
+			return written, err
+		}
+	}
+}
+
+// SetWriteDeadline leaves it to a handler that has a limit of its own.
+func (w *counter) SetWriteDeadline(t time.Time) error {
+	w.limit = 0
+	return http.NewResponseController(w.ResponseWriter).SetWriteDeadline(t)
 }
 
 // release passes on what was kept, and keeps nothing more.
@@ -68,19 +102,29 @@ func (w *counter) release() error {
 	if len(w.kept) == 0 {
 		return nil
 	}
-	_, err := w.ResponseWriter.Write(w.kept)
+	_, err := w.send(w.kept)
 	w.kept = nil
 	return err
 }
 
+// ReadFrom reads before it begins the answer: r may be the body of a client that sends it only if asked to, and net/http asks
+// only before.
 func (w *counter) ReadFrom(r io.Reader) (int64, error) {
-	w.begin()
-	if w.room > 0 {
+	if w.room > 0 || w.limit > 0 {
 		return io.Copy(writerOnly{w}, r)
+	}
+	var first int64
+	if !w.counted {
+		var err error
+		if first, err = io.CopyN(writerOnly{w}, r, 512); errors.Is(err, io.EOF) {
+			return first, nil
+		} else if err != nil {
+			return first, err
+		}
 	}
 	n, err := io.Copy(w.ResponseWriter, r)
 	w.sent(n)
-	return n, err
+	return first + n, err
 }
 
 // writerOnly hides ReadFrom from io.Copy.
@@ -95,26 +139,32 @@ func (w *counter) begin() {
 // Flush is for handlers that ask for an http.Flusher; Unwrap is for http.ResponseController.
 func (w *counter) Flush() {
 	w.begin()
-	if w.release() == nil {
-		_ = http.NewResponseController(w.ResponseWriter).Flush()
-	}
+	_ = w.flush()
 }
 
 // FlushError is what http.ResponseController looks for first.
 func (w *counter) FlushError() error {
 	w.begin()
+	return w.flush()
+}
+
+func (w *counter) flush() error {
 	if err := w.release(); err != nil {
 		return err
 	}
-	return http.NewResponseController(w.ResponseWriter).Flush()
+	control := http.NewResponseController(w.ResponseWriter)
+	if w.limit > 0 {
+		_ = control.SetWriteDeadline(time.Now().Add(w.limit))
+		defer func() { _ = control.SetWriteDeadline(time.Time{}) }()
+	}
+	return control.Flush()
 }
 
-// Hijack gives the thread back at once, as on a plain connection.
+// Hijack counts. The thread is given back by the connection's Release.
 func (w *counter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	c, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	if err == nil {
 		w.count(http.StatusSwitchingProtocols)
-		w.worker.GiveBack(&w.held)
 	}
 	return c, rw, err
 }

@@ -198,19 +198,28 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		q.c.Veil() // HTTP/2 without TLS shows itself here
 	}
 	counted := &counter{ResponseWriter: w, worker: e.worker, entry: q.entry}
+	q.w, q.held = counted, &counted.held
 	if r.ProtoMajor == 2 {
-		counted.room = e.worker.Limits().BufferResponse
+		limits := e.worker.Limits()
+		counted.room = limits.BufferResponse
+		if e.server.WriteTimeout == 0 { // else it is its owner's
+			counted.limit = limits.WriteTimeout
+		}
+	} else if q.c != nil {
+		q.held = q.c.Held()
 	}
 	if q.entry != nil {
 		defer q.entry.Write()
 	}
-	q.w, q.held = counted, &counted.held
 	e.dispatch(&q)
 	counted.begin()
 	_ = counted.release()
 }
 
 func (e *Engine) dispatch(q *request) {
+	if whole := q.r.Body; hasBody(q.r) {
+		defer func() { q.r.Body = whole }() // else net/http would not know its own, and follow a body that was not read by a request
+	}
 	read, done := e.receive(q.w, q.r, q.plain)
 	if done {
 		return

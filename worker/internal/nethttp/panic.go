@@ -41,6 +41,7 @@ func (e *Engine) panicked(w http.ResponseWriter, r *http.Request, c engine.Conn,
 // answer500 writes a whole answer below the engine and mutes the engine. Before the connection is closed it reads what
 // the client still sends, for a moment: a reset would destroy the answer on its way.
 func answer500(c engine.Conn, r *http.Request) {
+	c.Buffer(false) // first what the client has not taken of the answer before; the thread was given back
 	const text = "500 internal server error\n"
 	body := text
 	if r.Method == http.MethodHead {

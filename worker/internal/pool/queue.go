@@ -16,9 +16,15 @@ type queue struct {
 
 // runner is the goroutine of a thread.
 type runner struct {
-	jobs chan func()
+	jobs chan job
+	busy bool // guarded by the pool's runnersMu
+}
+
+// job is a handler to run. Its outcome has a channel of its own: the next job of the thread may begin and end before the
+// goroutine that waits for this one has looked.
+type job struct {
+	run  func()
 	done chan outcome // capacity 1
-	busy bool         // guarded by the pool's runnersMu
 }
 
 // outcome says how a job ended.
@@ -34,9 +40,9 @@ func newQueue(l *lease) *queue {
 func (q *queue) Inline() bool { return false }
 
 func (q *queue) Run(thread int, f func()) {
-	r := q.claim(thread)
-	r.jobs <- f
-	o := <-r.done
+	j := job{run: f, done: make(chan outcome, 1)}
+	q.claim(thread).jobs <- j
+	o := <-j.done
 	switch {
 	case o.returned:
 	case o.panicked != nil:
@@ -56,7 +62,7 @@ func (q *queue) claim(thread int) *runner {
 		if r != nil {
 			close(r.jobs)
 		}
-		r = &runner{jobs: make(chan func()), done: make(chan outcome, 1)}
+		r = &runner{jobs: make(chan job)}
 		q.runners[thread] = r
 		go q.work(thread, r)
 	}
@@ -65,13 +71,13 @@ func (q *queue) claim(thread int) *runner {
 }
 
 func (q *queue) work(thread int, r *runner) {
-	for f := range r.jobs {
-		q.do(thread, r, f)
+	for j := range r.jobs {
+		q.do(thread, r, j)
 	}
 }
 
 // do runs a job and says how it ended. A job that ends the goroutine takes it out of the pool.
-func (q *queue) do(thread int, r *runner, f func()) {
+func (q *queue) do(thread int, r *runner, j job) {
 	var o outcome
 	defer func() {
 		if !o.returned {
@@ -83,8 +89,8 @@ func (q *queue) do(thread int, r *runner, f func()) {
 			q.runners[thread] = nil
 		}
 		q.runnersMu.Unlock()
-		r.done <- o
+		j.done <- o
 	}()
-	f()
+	j.run()
 	o.returned = true
 }

@@ -167,3 +167,31 @@ func BenchmarkQueueRun(b *testing.B) {
 		q.Give(thread)
 	}
 }
+
+// Run returns when its own job has ended, though the thread is given back before that and taken by others at once.
+func TestQueueRunWaitsForItsOwnJob(t *testing.T) {
+	const threads, takers, rounds = 1, 200, 300
+	p := testQueue(threads)
+	var wg sync.WaitGroup
+	for range takers {
+		wg.Go(func() {
+			for round := range rounds {
+				thread, err := p.Take(t.Context())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				ended := false
+				p.Run(thread, func() {
+					p.Give(thread)
+					ended = true
+				})
+				if !ended {
+					t.Errorf("round %d: Run returned before its job had ended", round)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}

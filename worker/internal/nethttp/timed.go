@@ -1,0 +1,62 @@
+package nethttp
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// timed limits how long each read of a body may take where the connection cannot see bodies: under TLS and for HTTP/2
+// streams. When the answer begins it limits what net/http reads of a body that the handler did not, too.
+type timed struct {
+	io.ReadCloser
+	request *http.Request
+	whole   io.ReadCloser
+	control *http.ResponseController
+	timeout time.Duration
+	begun   atomic.Bool
+	mu      sync.Mutex // guards ended together with the deadline
+	ended   bool
+}
+
+// limitTime puts a limit on the request's body. whole is the body as net/http has made it.
+func limitTime(w http.ResponseWriter, r *http.Request, whole io.ReadCloser, timeout time.Duration) {
+	b := &timed{ReadCloser: r.Body, request: r, whole: whole, control: http.NewResponseController(w), timeout: timeout}
+	r.Body = b
+	if counted, ok := w.(*counter); ok && r.ProtoMajor == 1 {
+		counted.body = b
+	}
+}
+
+func (b *timed) Read(p []byte) (int, error) {
+	b.begun.Store(true)
+	b.limit()
+	n, err := b.ReadCloser.Read(p)
+	if atEnd := errors.Is(err, io.EOF); atEnd || err == nil {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.ended = b.ended || atEnd
+		_ = b.control.SetReadDeadline(time.Time{})
+	}
+	return n, err
+}
+
+func (b *timed) limit() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.ended {
+		_ = b.control.SetReadDeadline(time.Now().Add(b.timeout))
+	}
+}
+
+// answering is called before the answer begins, when net/http may read what the handler did not. Of a body that was not
+// touched it is to see its own kind: one that the client sends only if asked to is not asked for then.
+func (b *timed) answering() {
+	b.limit()
+	if !b.begun.Load() {
+		b.request.Body = b.whole
+	}
+}

@@ -67,6 +67,9 @@ type Worker struct {
 
 	// What the connections watch themselves, because an engine would read the clock for it. The engine sets it.
 	WatchHeads, WatchIdle bool
+	// HeadBuffer is the room, in bytes, that the engine offers a Read between two requests if it has no byte of the next one
+	// yet: a smaller one says that a head is arriving, but for a single byte. The engine sets it.
+	HeadBuffer int
 	// KeysFor returns the certificates and keys of a tls bind, as they are now; nil if there is no such bind.
 	KeysFor func(bind int) *tls.Config
 	// CountsItself: the engine counts answers; else the connection does, from the status lines that pass.

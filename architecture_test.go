@@ -35,6 +35,7 @@ var layout = []struct {
 	{"worker/internal/nethttp", []string{"ipc", "worker/internal/engine", "worker/internal/pool"}},
 	{"worker", []string{"ipc/...", "worker/internal/..."}},
 	{"worker/demo", []string{"ipc/...", "worker"}},
+	{"worker/demo/fastdemo", []string{"worker/demo"}},
 	{"worker/fasthttpworker", []string{"ipc/...", "worker", "worker/internal/..."}},
 	{"master/plan", []string{"ipc", "configs"}},
 	{"master/sockets", []string{"ipc", "configs"}},

@@ -33,6 +33,7 @@ type generation struct {
 type recipe struct {
 	self   string   // the master's own program, for the reference application
 	argv   []string // empty: the reference application
+	engine string   // of the reference application
 	dir    string
 	config ipc.WorkerConfig
 	procs  int // GOMAXPROCS of a worker
@@ -48,7 +49,7 @@ func newRecipe(c configs.Config) (*recipe, error) {
 		return nil, fmt.Errorf("cannot find the working directory: %w", err)
 	}
 	return &recipe{
-		self: strings.TrimSuffix(self, " (deleted)"), argv: c.Program, dir: dir,
+		self: strings.TrimSuffix(self, " (deleted)"), argv: c.Program, engine: c.Engine, dir: dir,
 		procs: max(1, configs.AvailableCPUs()/c.Workers),
 		config: ipc.WorkerConfig{
 			Limits: ipc.Limits{
@@ -74,6 +75,9 @@ func (r *recipe) resolve(number int) (*generation, error) {
 		}
 	}
 	g.env = ipc.Scrub(os.Environ())
+	if len(r.argv) == 0 {
+		g.env = append(g.env, ipc.EnvEngine+"="+r.engine)
+	}
 	if os.Getenv("GOMAXPROCS") == "" {
 		g.env = append(g.env, "GOMAXPROCS="+strconv.Itoa(r.procs))
 	}

@@ -172,11 +172,17 @@ func TestOwnersHeaderReceived(t *testing.T) {
 	large := dial(t, m)
 	large.ask("POST", "/body", "Content-Length: 101\r\n", noise(101))
 	large.wantStatus(413)
+	expecting := dial(t, m)
+	expecting.ask("POST", "/body", "Large: yes\r\nExpect: 100-continue\r\nContent-Length: 4194305\r\n", "")
+	expecting.in.ReadString('\n')
+	expecting.in.ReadString('\n')
+	expecting.send(strings.Repeat("x", 4194305))
+	expecting.wantStatus(200)
 	slow := dial(t, m)
 	slow.ask("POST", "/body", "Content-Length: 100\r\n", "x")
 	slow.wantStatus(408)
 	slow.wantEOF()
-	m.wantAnswers(0, 1, 0, 2, 0)
+	m.wantAnswers(0, 2, 0, 2, 0)
 }
 
 // What is left of a body that nobody has read is not taken for a request.

@@ -150,21 +150,18 @@ const chunked = -1
 
 // mostBody is the largest body allowed, in bytes, if the owner allows so many for this request; 0: he has not said.
 func (e *fast) mostBody(owner int) int64 {
-	most := int64(math.MaxInt64)
-	if limit := e.worker.Limits().MaxBody; limit > 0 {
-		most = limit
-	}
-	if e.server.StreamRequestBody {
-		return most // what fasthttp limits then is its buffer
+	most := e.worker.Limits().MaxBody
+	if e.server.StreamRequestBody { // what fasthttp limits then is its buffer
+		return cmp.Or(most, math.MaxInt64)
 	}
 	if owner <= 0 {
 		owner = e.server.MaxRequestBodySize
 	}
 	switch {
-	case owner > 0:
-		return min(most, int64(owner))
-	case most == math.MaxInt64:
-		return fasthttp.DefaultMaxRequestBodySize
+	case owner <= 0:
+		return cmp.Or(most, fasthttp.DefaultMaxRequestBodySize)
+	case most == 0:
+		return int64(owner)
 	}
-	return most
+	return min(most, int64(owner))
 }

@@ -3,6 +3,7 @@ package fasthttpworker
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strings"
 	"syscall"
@@ -57,7 +58,11 @@ func (e *fast) expect(ctx *fasthttp.RequestCtx) int {
 	case e.owner.mayContinue != nil && !e.owner.mayContinue(&ctx.Request.Header):
 		status = fasthttp.StatusExpectationFailed
 	}
-	if status == fasthttp.StatusContinue && int64(ctx.Request.Header.ContentLength()) > e.mostBody(0) {
+	owner := 0
+	if e.owner.headerReceived != nil {
+		owner = math.MaxInt // he may have allowed more for this request: fasthttp knows, and asks again
+	}
+	if status == fasthttp.StatusContinue && int64(ctx.Request.Header.ContentLength()) > e.mostBody(owner) {
 		status = fasthttp.StatusRequestEntityTooLarge
 	}
 	if status != fasthttp.StatusContinue {

@@ -14,8 +14,8 @@ func (e *fast) handle(ctx *fasthttp.RequestCtx) {
 	c := connOf(ctx.Conn())
 	c.begin()
 	readable := c.Readable()
-	if n := ctx.Request.Header.ContentLength(); n > 0 || n == chunked || readable == 0 {
-		readable = 0 // a pipelined request, or one whose body has arrived now
+	if n := ctx.Request.Header.ContentLength(); n > 0 || n == chunked {
+		readable = 0 // its body has arrived now
 	}
 	if !ctx.Request.IsBodyStream() {
 		e.serve(ctx, c, readable)
@@ -26,7 +26,8 @@ func (e *fast) handle(ctx *fasthttp.RequestCtx) {
 	e.answer(ctx, c)
 }
 
-// serve runs the handler on a thread, or refuses the request. readable is when it could have begun; 0: now.
+// serve runs the handler on a thread, or refuses the request. readable is when it could have begun; 0, as
+// for a pipelined one: now.
 func (e *fast) serve(ctx *fasthttp.RequestCtx, c *conn, readable int64) {
 	if readable == 0 {
 		readable = e.worker.Clock.Now()

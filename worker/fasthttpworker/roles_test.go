@@ -37,7 +37,11 @@ var roles = map[string]func() error{
 	"own body": func() error {
 		return server(func(s *fasthttp.Server) {
 			s.HeaderReceived = func(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
-				return fasthttp.RequestConfig{ReadTimeout: 200 * time.Millisecond, MaxRequestBodySize: 100}
+				conf := fasthttp.RequestConfig{ReadTimeout: 200 * time.Millisecond, MaxRequestBodySize: 100}
+				if len(h.Peek("Large")) > 0 {
+					conf.MaxRequestBodySize, conf.ReadTimeout = 5<<20, 0
+				}
+				return conf
 			}
 		})
 	},

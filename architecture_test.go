@@ -37,6 +37,7 @@ var layout = []struct {
 	{"worker/internal/lines", nil},
 	{"worker", []string{"ipc/...", "worker/internal/..."}},
 	{"worker/demo", []string{"ipc/...", "worker"}},
+	{"worker/demo/fastdemo", []string{"worker/demo"}},
 	{"worker/fasthttpworker", []string{"ipc/...", "worker", "worker/internal/..."}},
 	{"master/plan", []string{"ipc", "configs"}},
 	{"master/sockets", []string{"ipc", "configs"}},

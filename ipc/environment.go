@@ -32,6 +32,9 @@ const (
 // ProgramPath is the path of Handover.Program in the process that inherits it, valid for its exec already.
 const ProgramPath = "/proc/self/fd/3"
 
+// EnvEngine names the engine of the reference application: nethttp or fasthttp. Only a worker that serves it looks.
+const EnvEngine = "CLUSTER_ENGINE"
+
 // Handover is what a worker inherits. The master fills one in to spawn, the worker gets it back from Inherit.
 type Handover struct {
 	Seat       int // 2×slot or 2×slot+1
@@ -81,13 +84,13 @@ func (h *Handover) Encode() (files []uintptr, env []string, err error) {
 	}, nil
 }
 
-// Scrub returns env without the variables that Encode sets and without those of a socket activation that was meant for
+// Scrub returns env without the variables that Encode and the master set and without those of a socket activation that was meant for
 // the caller, so that a worker sees only its own.
 func Scrub(env []string) []string {
 	kept := make([]string, 0, len(env))
 	for _, v := range env {
 		switch name, _, _ := strings.Cut(v, "="); name {
-		case envFDs, envNames, "LISTEN_PID", envSeat, envGeneration, envProtocol, envWorker:
+		case envFDs, envNames, "LISTEN_PID", envSeat, envGeneration, envProtocol, envWorker, EnvEngine:
 		default:
 			kept = append(kept, v)
 		}

@@ -98,6 +98,7 @@ func TestScrub(t *testing.T) {
 		{"nothing of ours", others, others},
 		{"all of ours", ours, nil},
 		{"socket activation of the caller", []string{"LISTEN_PID=1", "LISTEN_FDS=2", "LISTEN_FDNAMES=a:b", "LISTEN_FDS"}, nil},
+		{"the engine", []string{"CLUSTER_ENGINE=fasthttp"}, nil},
 		{"mixed", slices.Concat(ours[:3], others, ours), others},
 	}
 	for _, tt := range tests {

@@ -37,6 +37,7 @@ type generation struct {
 type recipe struct {
 	self   string   // the master's own program, for the reference application
 	argv   []string // empty: the reference application
+	engine string   // of the reference application
 	dir    string
 	user   string
 	group  string
@@ -68,7 +69,7 @@ func newRecipe(c configs.Config) (*recipe, error) {
 		umask = int(mask)
 	}
 	return &recipe{
-		self: strings.TrimSuffix(self, " (deleted)"), argv: c.Program, dir: dir, user: c.User, group: c.Group, umask: umask,
+		self: strings.TrimSuffix(self, " (deleted)"), argv: c.Program, engine: c.Engine, dir: dir, user: c.User, group: c.Group, umask: umask,
 		procs:  max(1, configs.AvailableCPUs()/c.Workers),
 		config: workerConfig(c),
 	}, nil
@@ -114,6 +115,9 @@ func (r *recipe) resolve(number int) (*generation, error) {
 		}
 	}
 	set := append([]string{"PWD=" + g.dir}, g.as.Env()...)
+	if len(r.argv) == 0 {
+		set = append(set, ipc.EnvEngine+"="+r.engine)
+	}
 	if os.Getenv("GOMAXPROCS") == "" {
 		set = append(set, "GOMAXPROCS="+strconv.Itoa(r.procs))
 	}

@@ -20,7 +20,7 @@ func (c *conn) Write(p []byte) (int, error) {
 	}
 	if c.answering.Load() {
 		c.observe(p)
-	} else if e := c.entry.Load(); e != nil {
+	} else if e := c.entry.Load(); e != nil && !c.m.CountsItself {
 		e.Bytes.Add(int64(len(p)))
 	}
 	switch {
@@ -120,7 +120,7 @@ func (c *conn) ReadFrom(r io.Reader) (int64, error) {
 		c.writeSince.Store(0)
 		limited.N -= n
 		total += n
-		if e := c.entry.Load(); e != nil {
+		if e := c.entry.Load(); e != nil && !c.m.CountsItself {
 			e.Bytes.Add(n)
 		}
 		if err != nil || n < want {

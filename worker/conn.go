@@ -25,9 +25,6 @@ const (
 // than two pulses.
 const lazyAfter = 2 * time.Second
 
-// headBuffer is the room that net/http offers a read between two requests if it has no byte of the next one yet.
-const headBuffer = 4 << 10
-
 // aborted is the stored deadline of an engine that wants its read back at once. net/http ends its watch for the client's
 // disappearance so, once a request.
 const aborted = 1
@@ -121,8 +118,9 @@ func (c *conn) Close() error {
 
 // Read reads, notes when a head became readable, and translates its own kicks back into what the engine may see.
 func (c *conn) Read(p []byte) (int, error) {
-	if len(p) < headBuffer && c.phase.Load() == phaseIdle && c.reused.Load() {
-		// net/http has up to three bytes of the next request: of a pipelined one, or the one that it reads to see a client leave.
+	if len(p) > 1 && len(p) < c.m.HeadBuffer && c.phase.Load() == phaseIdle && c.reused.Load() {
+		// The engine has a beginning of the next request: of a pipelined one, or the byte that net/http reads to see a client
+		// leave. One that reads a single byte waits for the first, without a buffer.
 		c.begun()
 	}
 	for {

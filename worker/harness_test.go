@@ -44,10 +44,13 @@ func testConfig() ipc.WorkerConfig {
 	}
 }
 
+// headBuffer is the room that net/http offers a read between two requests; the engine tells the worker so.
+const headBuffer = 4 << 10
+
 // newTestMember is a member that does nothing yet, not even pulse.
 func newTestMember(config ipc.WorkerConfig, listeners ...net.Listener) *member {
 	m := &member{
-		Worker:  engine.Worker{Config: config, Log: new(logBook).logger(), Clock: scoreboard.NewClock()},
+		Worker:  engine.Worker{Config: config, Log: new(logBook).logger(), Clock: scoreboard.NewClock(), HeadBuffer: headBuffer},
 		board:   scoreboard.Private(config.Threads),
 		binds:   listeners,
 		sources: map[sourceKey]*source{},

@@ -67,9 +67,11 @@ func (l *load) stop() traffic.Report {
 }
 
 // Rolling restarts back to back, scaling, and a restart during a restart, under clients of both kinds: nothing is lost.
-func TestNothingIsLost(t *testing.T) {
+func TestNothingIsLost(t *testing.T) { nothingIsLost(t) }
+
+func nothingIsLost(t *testing.T, program ...string) {
 	const enough = 20_000
-	c := startCluster(t, "--workers", "2", "--threads", "3", "--settle", "100ms", "--surge", "2", "--quiet")
+	c := startCluster(t, append([]string{"--workers", "2", "--threads", "3", "--settle", "100ms", "--surge", "2", "--quiet"}, program...)...)
 	l := startLoad(c, 4, 8, time.Second, nil)
 	generation := func(g int) func(master.Status) bool {
 		return func(s master.Status) bool { return s.State == "ready" && s.Generation == g }

@@ -4,22 +4,41 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/prefork/cluster/ipc"
 	"github.com/prefork/cluster/worker"
 	"github.com/prefork/cluster/worker/demo"
+	"github.com/prefork/cluster/worker/demo/fastdemo"
+	"github.com/prefork/cluster/worker/fasthttpworker"
 )
 
-// workerVerb is how the master runs its own program as a worker that serves the reference application. It is in no help
-// text: by hand, cmd/worker is the same application.
+// workerVerb is how the master runs its own program as a worker that serves the reference application, on the engine that
+// the environment names. It is in no help text: by hand, cmd/worker is the same application.
 const workerVerb = "worker"
 
 func runWorker() int {
-	handler, err := demo.Handler()
-	if err == nil {
-		err = worker.Serve(handler)
+	serve := serveNetHTTP
+	if os.Getenv(ipc.EnvEngine) == "fasthttp" {
+		serve = serveFastHTTP
 	}
-	if err != nil {
+	if err := serve(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return 0
+}
+
+func serveNetHTTP() error {
+	handler, err := demo.Handler()
+	if err != nil {
+		return err
+	}
+	return worker.Serve(handler)
+}
+
+func serveFastHTTP() error {
+	server, err := fastdemo.Server()
+	if err != nil {
+		return err
+	}
+	return fasthttpworker.ServeServer(server)
 }

@@ -3,8 +3,8 @@ package demo
 import (
 	"fmt"
 	"html/template"
+	"io"
 	"math/rand/v2"
-	"net/http"
 	"strconv"
 	"strings"
 )
@@ -27,13 +27,17 @@ var page = template.Must(template.New("page").Parse(`<!doctype html><title>{{len
 {{end}}</table>
 `))
 
-// loadApp builds the handler of /app: like a large web application it holds a data set in memory, looks things up in it,
-// renders a template and leaves garbage. size is a number of MiB such as "100MiB"; without one the handler answers 503.
-func loadApp(size string) (http.Handler, error) {
+// PageType is the Content-Type of a Page.
+const PageType = "text/html; charset=utf-8"
+
+// Data is what the handler of /app works on: like a large web application it holds a data set in memory, looks things up in
+// it, renders a template and leaves garbage.
+type Data struct{ rows []row }
+
+// LoadData makes a data set of a number of MiB such as "100MiB"; without one it is nil. An error says what is no size.
+func LoadData(size string) (*Data, error) {
 	if size == "" {
-		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			http.Error(w, "/app needs its data set: start with CLUSTER_DEMO_DATA=100MiB", http.StatusServiceUnavailable)
-		}), nil
+		return nil, nil
 	}
 	mib, err := strconv.Atoi(strings.TrimSuffix(size, "MiB"))
 	if err != nil || mib < 1 || mib > 64<<10 {
@@ -44,17 +48,17 @@ func loadApp(size string) (http.Handler, error) {
 	for i := range rows {
 		rows[i] = row{ID: i, Name: padding(random, 200), Price: random.IntN(100_000), Tags: []string{padding(random, 60), padding(random, 60), padding(random, 40)}}
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		found := make([]row, 0, rowsOnPage)
-		at := rand.IntN(len(rows))
-		for i := range rowsOnPage {
-			found = append(found, rows[(at+i*7919)%len(rows)])
-		}
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		if err := page.Execute(w, found); err != nil {
-			panic(http.ErrAbortHandler) // the client left
-		}
-	}), nil
+	return &Data{rows}, nil
+}
+
+// Page writes an answer of /app. The error is one of w.
+func (d *Data) Page(w io.Writer) error {
+	found := make([]row, 0, rowsOnPage)
+	at := rand.IntN(len(d.rows))
+	for i := range rowsOnPage {
+		found = append(found, d.rows[(at+i*7919)%len(d.rows)])
+	}
+	return page.Execute(w, found)
 }
 
 func padding(random *rand.Rand, n int) string {

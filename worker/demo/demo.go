@@ -2,27 +2,10 @@
 package demo
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
 	"os"
-	"strconv"
 	"time"
-
-	"github.com/prefork/cluster/worker"
-)
-
-const (
-	plaintext    = "Hello, World!"
-	tenKilobytes = 10 << 10
-	defaultFib   = 20
-	defaultWait  = 5 * time.Millisecond
-	maxFib       = 45
 )
 
 // Handler serves the reference application:
@@ -33,25 +16,23 @@ const (
 //	/io         a timer of ?ms=5                 /exit       ends the process with ?code=1
 //	/io_native  the same wait in a system call   /app        a data set, templates, garbage (CLUSTER_DEMO_DATA)
 func Handler() (http.Handler, error) {
-	app, err := loadApp(os.Getenv("CLUSTER_DEMO_DATA"))
+	data, err := LoadData(os.Getenv("CLUSTER_DEMO_DATA"))
 	if err != nil {
 		return nil, err
 	}
-	ten := bytes.Repeat([]byte("0123456789abcdef"), tenKilobytes/16)
+	plaintext, ten := []byte(Plaintext), TenKilobytes()
 	mux := http.NewServeMux()
-	mux.HandleFunc("/plaintext", func(w http.ResponseWriter, _ *http.Request) { text(w, []byte(plaintext)) })
+	mux.HandleFunc("/plaintext", func(w http.ResponseWriter, _ *http.Request) { text(w, plaintext) })
 	mux.HandleFunc("/10k", func(w http.ResponseWriter, _ *http.Request) { text(w, ten) })
 	mux.HandleFunc("/cpu", cpu)
 	mux.HandleFunc("/io", wait(time.Sleep))
-	mux.HandleFunc("/io_native", wait(nativeSleep))
+	mux.HandleFunc("/io_native", wait(NativeSleep))
 	mux.HandleFunc("/upload", upload)
-	mux.HandleFunc("/pid", pid)
-	mux.Handle("/app", app)
+	mux.HandleFunc("/pid", func(w http.ResponseWriter, _ *http.Request) { jsonText(w, Pid()) })
+	mux.HandleFunc("/app", app(data))
 	mux.HandleFunc("/panic", func(http.ResponseWriter, *http.Request) { panic(errors.New("/panic was asked for")) })
-	mux.HandleFunc("/exit", func(_ http.ResponseWriter, r *http.Request) { os.Exit(number(r, "code", 1)) })
-	mux.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) {
-		text(w, []byte("cluster's reference application: /plaintext /10k /cpu /io /io_native /upload /pid /app /panic /exit\n"))
-	})
+	mux.HandleFunc("/exit", func(_ http.ResponseWriter, r *http.Request) { Exit(r.URL.Query().Get("code")) })
+	mux.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) { text(w, []byte(FrontPage)) })
 	return mux, nil
 }
 
@@ -62,61 +43,49 @@ func text(w http.ResponseWriter, body []byte) {
 
 var textPlain = []string{"text/plain; charset=utf-8"}
 
-// number is a query parameter as a number, or def if it is missing or none.
-func number(r *http.Request, name string, def int) int {
-	n, err := strconv.Atoi(r.URL.Query().Get(name))
-	if err != nil {
-		return def
-	}
-	return n
+func jsonText(w http.ResponseWriter, body []byte) {
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(body)
 }
 
 func cpu(w http.ResponseWriter, r *http.Request) {
-	n := number(r, "n", defaultFib)
-	if n < 0 || n > maxFib {
-		http.Error(w, fmt.Sprintf("n must be 0..%d", maxFib), http.StatusBadRequest)
+	answer, ok := CPU(r.URL.Query().Get("n"))
+	if !ok {
+		http.Error(w, BadNumber, http.StatusBadRequest)
 		return
 	}
-	text(w, strconv.AppendInt(nil, int64(Fibonacci(n)), 10))
-}
-
-// Fibonacci is the usual recursive one: work that allocates nothing and cannot be done in parallel.
-func Fibonacci(n int) int {
-	if n < 2 {
-		return n
-	}
-	return Fibonacci(n-1) + Fibonacci(n-2)
+	text(w, answer)
 }
 
 func wait(sleep func(time.Duration)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		d := defaultWait
+		ms := ""
 		if r.URL.RawQuery != "" {
-			d = time.Duration(number(r, "ms", int(defaultWait/time.Millisecond))) * time.Millisecond
+			ms = r.URL.Query().Get("ms")
 		}
-		sleep(min(max(d, 0), time.Minute))
+		sleep(Wait(ms))
 		text(w, []byte("ok"))
 	}
 }
 
 func upload(w http.ResponseWriter, r *http.Request) {
-	sum := sha256.New()
-	n, err := io.Copy(sum, r.Body)
+	answer, err := Upload(r.Body)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	answer(w, map[string]any{"bytes": n, "sha256": hex.EncodeToString(sum.Sum(nil))})
+	jsonText(w, answer)
 }
 
-func pid(w http.ResponseWriter, _ *http.Request) {
-	answer(w, struct {
-		PID int `json:"pid"`
-		worker.Info
-	}{os.Getpid(), worker.Self()})
-}
-
-func answer(w http.ResponseWriter, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(v)
+func app(data *Data) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		if data == nil {
+			http.Error(w, NoData, http.StatusServiceUnavailable)
+			return
+		}
+		w.Header().Set("Content-Type", PageType)
+		if err := data.Page(w); err != nil {
+			panic(http.ErrAbortHandler) // the client left
+		}
+	}
 }

@@ -69,6 +69,9 @@ type Worker struct {
 
 	// What the connections watch themselves, because an engine would read the clock for it. The engine sets it.
 	WatchHeads, WatchIdle bool
+	// HeadBuffer is the room, in bytes, that the engine offers a Read between two requests if it has no byte of the next one
+	// yet: a smaller one says that a head is arriving, but for a single byte. The engine sets it.
+	HeadBuffer int
 	// Requests is the access log; nil if there is none.
 	Requests *RequestLog
 	// KeysFor returns the certificates and keys of a tls bind, as they are now, for an engine that speaks HTTP/2 or one that

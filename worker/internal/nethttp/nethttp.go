@@ -18,6 +18,9 @@ import (
 
 type connKey struct{}
 
+// headBuffer is the room that net/http offers a read between two requests if it has no byte of the next one yet.
+const headBuffer = 4 << 10
+
 // Engine is the engine on net/http.
 type Engine struct {
 	worker  *engine.Worker
@@ -34,6 +37,7 @@ func Builder(srv *http.Server) engine.Builder {
 
 // New arms a server: handler, hooks and the timeouts that its owner has left at zero.
 func New(w *engine.Worker, srv *http.Server) *Engine {
+	w.HeadBuffer = headBuffer
 	e := &Engine{worker: w, server: srv, handler: srv.Handler}
 	if e.handler == nil {
 		e.handler = http.DefaultServeMux

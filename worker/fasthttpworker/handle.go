@@ -1,0 +1,134 @@
+package fasthttpworker
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"runtime"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// handle is called with each request: it takes a thread, runs the handler and gives the thread back.
+func (e *fast) handle(ctx *fasthttp.RequestCtx) {
+	c := connOf(ctx.Conn())
+	c.begin()
+	if e.worker.Requests != nil {
+		c.log(string(ctx.Method()), string(ctx.Path()))
+	}
+	readable := c.Readable()
+	if n := ctx.Request.Header.ContentLength(); n > 0 || n == chunked {
+		readable = 0 // its body has arrived now
+	}
+	if !ctx.Request.IsBodyStream() {
+		e.serve(ctx, c, readable)
+	} else if b := e.receive(ctx, c); b != nil {
+		e.serve(ctx, c, 0)
+		c.unread = c.unread || !b.finish()
+	}
+	e.answer(ctx, c)
+}
+
+// serve runs the handler on a thread, or refuses the request. readable is when it could have begun; 0, as
+// for a pipelined one: now.
+func (e *fast) serve(ctx *fasthttp.RequestCtx, c *conn, readable int64) {
+	if readable == 0 {
+		readable = e.worker.Clock.Now()
+	}
+	if err := e.worker.Take(context.Background(), c.Held()); err != nil {
+		e.worker.Row.Refused.Add(1)
+		refuse(ctx, fasthttp.StatusServiceUnavailable, "service unavailable: "+err.Error())
+		ctx.Response.Header.Set(fasthttp.HeaderRetryAfter, "1")
+		return
+	}
+	if p := e.worker.Pool; !p.Inline() {
+		p.Run(int(c.Held().Load())-1, func() { e.run(ctx, c, readable) })
+		return
+	}
+	e.run(ctx, c, readable)
+}
+
+func (e *fast) run(ctx *fasthttp.RequestCtx, c *conn, readable int64) {
+	started := e.worker.Begin(c.Held(), readable, string(ctx.Method()), string(ctx.Path()))
+	returned := false
+	defer func() {
+		if returned && streams(ctx) {
+			c.stream(started, readable)
+			return
+		}
+		took := e.worker.Clock.Now() - started
+		e.worker.Row.Duration.Observe(took)
+		if c.entry != nil {
+			c.entry.Handled(time.Duration(started-readable), time.Duration(took))
+		}
+		e.worker.GiveBack(c.Held())
+		if !returned {
+			e.panicked(ctx, c, recover())
+		}
+	}()
+	e.owner.handler(ctx)
+	returned = true
+}
+
+// streams says whether the response will be produced after the handler has returned.
+func streams(ctx *fasthttp.RequestCtx) bool {
+	return ctx.LastTimeoutErrorResponse() == nil && ctx.IsBodyStream() && !ctx.Hijacked()
+}
+
+// answer counts the response that is about to be written, and says whether it is the connection's last one.
+func (e *fast) answer(ctx *fasthttp.RequestCtx, c *conn) {
+	last := e.worker.Last(c)
+	response := ctx.LastTimeoutErrorResponse() // once there is one the handler may still be at work on the other
+	if response == nil {
+		response = &ctx.Response
+		if ctx.Hijacked() {
+			e.worker.Row.Answer(fasthttp.StatusSwitchingProtocols)
+			c.answered(fasthttp.StatusSwitchingProtocols, 0)
+			c.leave()
+			return
+		}
+	}
+	e.worker.Row.Answer(response.StatusCode())
+	if c.entry != nil {
+		c.answered(response.StatusCode(), bodySize(response))
+	}
+	if last || c.unread {
+		response.SetConnectionClose()
+	}
+}
+
+// bodySize is the length of a response's body in bytes; 0 if it is not known before it is written.
+func bodySize(response *fasthttp.Response) int {
+	if response.IsBodyStream() {
+		return max(0, response.Header.ContentLength())
+	}
+	return len(response.Body())
+}
+
+// refuse answers instead of the handler, in the words of the engine on net/http.
+func refuse(ctx *fasthttp.RequestCtx, status int, why string) {
+	ctx.Error(fmt.Sprintf("%d %s\n", status, why), status)
+	ctx.Response.Header.Set("X-Content-Type-Options", "nosniff")
+}
+
+// panicked logs a handler's panic and answers 500: nothing of another answer has left yet. The connection is closed.
+func (e *fast) panicked(ctx *fasthttp.RequestCtx, c *conn, v any) {
+	if v == nil { // runtime.Goexit: there is nobody left to answer
+		_ = c.Close()
+		return
+	}
+	e.worker.Row.Panics.Add(1)
+	stack := make([]byte, 16<<10)
+	stack = stack[:runtime.Stack(stack, false)]
+	e.worker.Log.Error("handler panicked", "err", fmt.Sprint(v), "method", string(ctx.Method()), "path", string(ctx.Path()), "stack", string(stack))
+	const text = "internal server error"
+	if ctx.LastTimeoutErrorResponse() != nil {
+		ctx.TimeoutErrorWithCode(text+"\n", http.StatusInternalServerError)
+		ctx.LastTimeoutErrorResponse().SetConnectionClose()
+		return
+	}
+	ctx.Hijack(nil)
+	refuse(ctx, http.StatusInternalServerError, text)
+	ctx.SetConnectionClose()
+}

@@ -100,6 +100,9 @@ func (s *source) Accept() (net.Conn, error) {
 		if err == nil {
 			return c, nil
 		}
+		if s.closed.Load() {
+			return nil, net.ErrClosed // and not what the gate says: engines know this error
+		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return nil, err
 		}

@@ -100,6 +100,9 @@ func (s *source) Accept() (net.Conn, error) {
 		if err == nil {
 			return c, nil
 		}
+		if s.closed.Load() {
+			return nil, net.ErrClosed // the gate has an error of its own for that, which an engine would take for a fault
+		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return nil, err
 		}

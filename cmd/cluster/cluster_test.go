@@ -123,7 +123,7 @@ func (c *testCluster) launch(args []string) {
 	c.t.Cleanup(c.cleanUp)
 
 	s := c.Await("the control socket answers", func(s master.Status) bool { return s.PID == c.PID })
-	c.Addr = strings.TrimPrefix(s.Binds[0], "tcp://")
+	_, c.Addr, _ = strings.Cut(s.Binds[0], "://")
 	c.MetricsAddr = s.Metrics
 }
 

@@ -30,10 +30,15 @@ type load struct {
 // startLoad runs clients that make a new connection for each request, and clients that keep theirs and think for up to
 // thinkMax between requests.
 func startLoad(c *testCluster, fresh, kept int, thinkMax time.Duration, on func(traffic.Answer)) *load {
+	return startLoadAs(traffic.Clients{Addr: c.Addr}, fresh, kept, thinkMax, on)
+}
+
+// startLoadAs is startLoad for clients that come another way.
+func startLoadAs(as traffic.Clients, fresh, kept int, thinkMax time.Duration, on func(traffic.Answer)) *load {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &load{cancel: cancel}
 	start := func(clients traffic.Clients, counter *atomic.Int64) {
-		clients.Addr, clients.Path = c.Addr, "/pid"
+		clients.Network, clients.Addr, clients.TLS, clients.Path = as.Network, as.Addr, as.TLS, "/pid"
 		clients.OnAnswer = func(a traffic.Answer) {
 			if a.Outcome != traffic.ClosedIdle {
 				counter.Add(1)

@@ -2,6 +2,7 @@ package traffic
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"sync"
@@ -19,11 +20,13 @@ const (
 
 // Clients is a number of clients that ask the same thing again and again, each one request at a time.
 type Clients struct {
-	Addr        string // IP address and port
-	Path        string // "/" if empty
-	Connections int    // how many clients, each with one connection at a time; 1 if not positive
-	KeepAlive   bool   // many requests on a connection; otherwise a new connection for each, closed by the server
-	Requests    int64  // how many to make in all; without limit if 0
+	Network     string      // tcp if empty, or unix
+	Addr        string      // IP address and port, or the path of a socket
+	TLS         *tls.Config // nil: plain HTTP
+	Path        string      // "/" if empty
+	Connections int         // how many clients, each with one connection at a time; 1 if not positive
+	KeepAlive   bool        // many requests on a connection; otherwise a new connection for each, closed by the server
+	Requests    int64       // how many to make in all; without limit if 0
 
 	// Think is the pause before the next request of client i, from 0; none if nil. At most one second of it is used.
 	Think func(i int) time.Duration
@@ -59,7 +62,7 @@ func (c Clients) Run(ctx context.Context) Report {
 	if !r.KeepAlive {
 		end = "Connection: close\r\n\r\n"
 	}
-	r.text = fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: %s\r\n%s", r.Path, r.Addr, end)
+	r.text = fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: %s\r\n%s", r.Path, r.host(), end)
 
 	reports := make([]Report, max(1, r.Connections))
 	var clients sync.WaitGroup
@@ -72,6 +75,13 @@ func (c Clients) Run(ctx context.Context) Report {
 		total.Merge(report)
 	}
 	return total
+}
+
+func (c *Clients) host() string {
+	if c.Network == "unix" {
+		return "localhost"
+	}
+	return c.Addr
 }
 
 // client is the life of client i.
@@ -104,7 +114,7 @@ func (r *run) ask(conn *connection) (Answer, *connection) {
 	started := time.Now()
 	if conn == nil {
 		var err error
-		if conn, err = connect(r.Addr, started.Add(r.Timeout)); err != nil {
+		if conn, err = r.connect(started.Add(r.Timeout)); err != nil {
 			outcome := Refused
 			if isTimeout(err) {
 				outcome = Timeout

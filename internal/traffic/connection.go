@@ -2,11 +2,14 @@ package traffic
 
 import (
 	"bufio"
+	"cmp"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,11 +21,13 @@ const maxBody = 64 << 10 // how much of a body an Answer has
 type connection struct {
 	number   int
 	once     bool // one request only, to the end of the stream
-	conn     *net.TCPConn
+	conn     net.Conn
+	socket   net.Conn // below TLS; else the same
 	in       wire
 	buffered *bufio.Reader // reads in
 	port     int
-	asked    int // requests
+	asked    int       // requests
+	deadline time.Time // of the last one
 }
 
 // wire reads from the connection and keeps what an outcome depends on, whatever the parser above makes of it.
@@ -39,16 +44,33 @@ func (w *wire) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func connect(addr string, deadline time.Time) (*connection, error) {
+// connect returns when the handshake is over, if there is one.
+func (c *Clients) connect(deadline time.Time) (*connection, error) {
 	dialer := net.Dialer{Deadline: deadline, KeepAlive: -1}
-	conn, err := dialer.Dial("tcp", addr)
+	socket, err := dialer.Dial(cmp.Or(c.Network, "tcp"), c.Addr)
 	if err != nil {
 		return nil, err
 	}
-	c := &connection{conn: conn.(*net.TCPConn), port: conn.LocalAddr().(*net.TCPAddr).Port}
-	c.in.conn = conn
+	made := &connection{conn: socket, socket: socket}
+	if local, ok := socket.LocalAddr().(*net.TCPAddr); ok {
+		made.port = local.Port
+	}
+	if c.TLS != nil {
+		secure := tls.Client(socket, c.TLS)
+		_ = secure.SetDeadline(deadline)
+		if err := secure.Handshake(); err != nil {
+			socket.Close()
+			return nil, fmt.Errorf("handshake: %w", err)
+		}
+		made.conn = secure
+	}
+	return made.begin(), nil
+}
+
+func (c *connection) begin() *connection {
+	c.in.conn = c.conn
 	c.buffered = bufio.NewReader(&c.in)
-	return c, nil
+	return c
 }
 
 func (c *connection) close() { _ = c.conn.Close() }
@@ -69,7 +91,8 @@ func (c *connection) ask(text []byte, started time.Time, timeout time.Duration) 
 		Conn: c.number, Port: c.port, Request: c.asked, First: c.asked == 1,
 		Started: started,
 	}
-	_ = c.conn.SetDeadline(started.Add(timeout)) // fails only on a closed connection, which writing will tell
+	c.deadline = started.Add(timeout)
+	_ = c.conn.SetDeadline(c.deadline) // fails only on a closed connection, which writing will tell
 	a.Outcome, a.Err = c.exchange(text, &a)
 	a.Ended = time.Now()
 	return a
@@ -97,7 +120,7 @@ func (c *connection) exchange(text []byte, a *Answer) (Outcome, error) {
 
 // look finds out, without waiting and without taking anything, whether an idle connection can still be used.
 func (c *connection) look() (Outcome, error) {
-	raw, err := c.conn.SyscallConn()
+	raw, err := c.socket.(syscall.Conn).SyscallConn()
 	if err != nil {
 		return ClosedIdle, err
 	}
@@ -123,8 +146,28 @@ func (c *connection) look() (Outcome, error) {
 		return ClosedIdle, fmt.Errorf("idle connection: %w", peekErr)
 	case n == 0:
 		return ClosedIdle, errors.New("idle connection closed by the server")
+	case c.conn != c.socket:
+		return c.lookInside()
 	}
 	return Garbled, fmt.Errorf("bytes that nobody asked for: %q", peeked[:n])
+}
+
+// insideWait is how long a record takes that has begun to arrive.
+const insideWait = 50 * time.Millisecond
+
+// lookInside finds out what a TLS record is that nobody asked for: the end of the stream, a session ticket, or a mistake.
+func (c *connection) lookInside() (Outcome, error) {
+	_ = c.conn.SetReadDeadline(time.Now().Add(insideWait))
+	defer func() { _ = c.conn.SetReadDeadline(c.deadline) }()
+	var b [1]byte
+	_, err := c.conn.Read(b[:])
+	switch {
+	case err == nil:
+		return Garbled, fmt.Errorf("byte that nobody asked for: %q", b)
+	case isTimeout(err):
+		return OK, nil
+	}
+	return ClosedIdle, fmt.Errorf("idle connection: %w", err)
 }
 
 // read takes the answer to a request that was written.

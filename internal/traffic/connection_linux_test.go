@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -141,7 +142,7 @@ func TestLook(t *testing.T) {
 				test.does(p)
 				p.request() // until the client closes
 			})
-			conn, err := connect(addr, time.Now().Add(defaultTimeout))
+			conn, err := (&Clients{Addr: addr}).connect(time.Now().Add(defaultTimeout))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -172,7 +173,7 @@ func TestLook(t *testing.T) {
 // arrived waits until there is something to read on the connection, be it its end or an error.
 func arrived(t *testing.T, c *connection) {
 	t.Helper()
-	raw, err := c.conn.SyscallConn()
+	raw, err := c.socket.(syscall.Conn).SyscallConn()
 	if err != nil {
 		t.Fatal(err)
 	}

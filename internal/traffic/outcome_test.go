@@ -187,7 +187,7 @@ func TestOutcomesLater(t *testing.T) {
 					test.then(p)
 				}
 			})
-			conn, err := connect(addr, time.Now().Add(defaultTimeout))
+			conn, err := (&Clients{Addr: addr}).connect(time.Now().Add(defaultTimeout))
 			if err != nil {
 				t.Fatal(err)
 			}

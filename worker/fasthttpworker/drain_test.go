@@ -81,6 +81,9 @@ func TestDrain(t *testing.T) {
 	running.wantEOF()
 	silent.wantEOF()
 	m.wantLeave()
+	if strings.Contains(m.log.String(), "level=WARN") {
+		t.Errorf("a drain is nothing to warn of:\n%s", m.log)
+	}
 	for _, said := range []string{"boot 1", "drain 7", "exit"} {
 		if !strings.Contains(m.log.String(), said+"\n") {
 			t.Errorf("the hooks did not say %q:\n%s", said, m.log)

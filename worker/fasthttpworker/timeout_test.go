@@ -70,6 +70,9 @@ func TestTimeouts(t *testing.T) {
 						test.begin(clients[test.name])
 					}
 				}
+				if limit == "head" {
+					dial(t, m) // and no handshake either
+				}
 				for _, test := range cases {
 					if c := clients[test.name]; c != nil && test.status != 0 {
 						if a := c.answer("POST"); a.status != test.status {

@@ -36,7 +36,7 @@ const (
 // What a real Prometheus server sees is true: over rolling restarts and scaling the counters gain exactly what the
 // clients counted; no counter ever goes back, whatever dies; and a stopped worker stops no scrape.
 func TestPrometheus(t *testing.T) {
-	program := needProgram(t, "prometheus")
+	program := needProgram(t, "prometheus", "prometheus")
 	c := startCluster(t, "--workers", "2", "--threads", "3", "--settle", "200ms", "--probation", "0s")
 	counters := checkMetricsText(t, c)
 	p := startProm(t, program, c)
@@ -224,13 +224,13 @@ func badRequest(c *testCluster) traffic.Report {
 }
 
 // needProgram finds a program that CI has and others may not.
-func needProgram(t *testing.T, name string) string {
+func needProgram(t *testing.T, name, pack string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err == nil {
 		return path
 	}
-	text := fmt.Sprintf("%s is not installed; on Debian: apt-get install prometheus", name)
+	text := fmt.Sprintf("%s is not installed; on Debian: apt-get install %s", name, pack)
 	if os.Getenv("CLUSTER_TEST_NO_SKIP") != "" {
 		t.Fatal(text)
 	}

@@ -124,6 +124,9 @@ func show(w io.Writer, s master.Status, colour bool) {
 		}
 		fmt.Fprintln(w)
 	}
+	if line := reloadLine(s.Reload, time.Now()); line != "" {
+		fmt.Fprintln(w, "\n"+paint(yellow, line))
+	}
 	if len(s.Deaths) > 0 {
 		fmt.Fprintln(w, "\nlast deaths:")
 	}

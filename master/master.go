@@ -166,7 +166,7 @@ func (m *Master) start() error {
 	m.watchSignals()
 	m.serveControl()
 	log.Info("cluster starts", "version", m.version, "pid", os.Getpid(), "binds", joinBinds(m.binds), "workers", m.config.Workers,
-		"threads", m.config.Threads, "metrics", m.metricsAddress, "control", m.control)
+		"threads", m.config.Threads, "metrics", cmp.Or(m.metricsAddress, "off"), "control", m.control)
 	return nil
 }
 

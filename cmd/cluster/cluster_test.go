@@ -39,6 +39,7 @@ type testCluster struct {
 	t      testing.TB
 	env    []string // of the master and of commands
 	work   string   // their working directory; empty: that of the test
+	filed  bool     // the addresses are in the file cluster.yaml of work
 	log    string   // file with what the master and the workers wrote
 	path   string   // of the control socket
 	mark   string
@@ -106,7 +107,10 @@ func (c *testCluster) launch(args []string) {
 	}
 	defer log.Close()
 
-	cmd := c.command(append([]string{"start"}, withDefaults(args)...)...)
+	if !c.filed {
+		args = withDefaults(args)
+	}
+	cmd := c.command(append([]string{"start"}, args...)...)
 	cmd.Env = append(cmd.Env, envLeash+"=1", c.mark)
 	cmd.Stdout, cmd.Stderr = log, log // a file, not a pipe: nothing to copy, and Wait waits for the master alone
 	if c.leash, err = cmd.StdinPipe(); err != nil {

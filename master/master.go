@@ -263,7 +263,7 @@ func (m *Master) bind(log *slog.Logger) error {
 		Dir: dir, Holder: fmt.Sprintf("pid %d, control socket %s", os.Getpid(), m.control),
 		Backlog: m.config.Backlog, Shared: m.config.Dispatch == "shared",
 	}
-	wait, told := newBindWait(m.config, time.Now()), false
+	patience, told := sockets.NewPatience(time.Now().Add(m.config.OrphanGrace+m.config.DrainTimeout+time.Second)), false
 	for {
 		set, err := sockets.Open(m.config.Binds, options)
 		if err == nil {
@@ -278,7 +278,7 @@ func (m *Master) bind(log *slog.Logger) error {
 		switch {
 		case !errors.Is(err, sockets.ErrTaken):
 			return &StartError{plan.ExitConfig, err}
-		case !errors.As(err, &taken), !wait.again(taken, time.Now()):
+		case !errors.As(err, &taken), !patience.Again(taken, time.Now()):
 			return fmt.Errorf("%w; stop that one or give another --bind", err)
 		case taken.Orphans() && !told:
 			told = true

@@ -105,7 +105,7 @@ func load(b configs.Bind, seen map[string]stamp) (keys.Bind, error) {
 		one.ClientCA = ca
 	}
 	if _, err := one.Config(); err != nil {
-		return one, err
+		return one, fmt.Errorf("client-ca %s: %w", b.ClientCA, err) // the rest has been tried
 	}
 	return one, nil
 }

@@ -1,11 +1,8 @@
-package master
+package sockets
 
 import (
 	"testing"
 	"time"
-
-	"github.com/prefork/cluster/configs"
-	"github.com/prefork/cluster/master/sockets"
 )
 
 // Who holds the address at each attempt, and how long after the start its answer came.
@@ -15,7 +12,7 @@ type attempt struct {
 	again  bool
 }
 
-func TestBindWait(t *testing.T) {
+func TestPatience(t *testing.T) {
 	const s = time.Second
 	for name, attempts := range map[string][]attempt{
 		"another program":                    {{0, "p", false}},
@@ -30,13 +27,13 @@ func TestBindWait(t *testing.T) {
 		"orphans that were missed for long":  {{0, "", true}, {2 * s, "w", true}, {3 * s, "w", true}},
 	} {
 		begun := time.Now()
-		w := newBindWait(configs.Config{OrphanGrace: 5 * s, DrainTimeout: 10 * s}, begun)
+		p := NewPatience(begun.Add(16 * s))
 		for i, a := range attempts {
-			taken := &sockets.TakenError{}
+			taken := &TakenError{}
 			for _, kind := range a.owners {
-				taken.Owners = append(taken.Owners, sockets.Owner{PID: 1, Worker: kind == 'w'})
+				taken.Owners = append(taken.Owners, Owner{PID: 1, Worker: kind == 'w'})
 			}
-			if again := w.again(taken, begun.Add(a.after)); again != a.again {
+			if again := p.Again(taken, begun.Add(a.after)); again != a.again {
 				t.Errorf("%s: attempt %d, %v after the start: again %v, want %v", name, i, a.after, again, a.again)
 			}
 		}

@@ -172,7 +172,7 @@ func (m *Master) start() error {
 
 // readKeys reads the certificates of tls binds, if there are any.
 func (m *Master) readKeys(log *slog.Logger) error {
-	m.ring = keyring.New(m.config.Binds, time.Now())
+	m.ring = keyring.New(m.binds, time.Now())
 	if m.ring == nil {
 		return nil
 	}

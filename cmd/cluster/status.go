@@ -124,6 +124,9 @@ func show(w io.Writer, s master.Status, colour bool) {
 		}
 		fmt.Fprintln(w)
 	}
+	if s.KeysError != "" {
+		fmt.Fprintln(w, "\n"+paint(red, "certificates cannot be read, the old ones stay in use: "+s.KeysError))
+	}
 	if line := reloadLine(s.Reload, time.Now()); line != "" {
 		fmt.Fprintln(w, "\n"+paint(yellow, line))
 	}

@@ -25,8 +25,9 @@ func TestShow(t *testing.T) {
 			{Bind: "tcp://[::1]:80", Slot: "1", Limit: 4096},
 			{Bind: "unix:///run/app.sock", Slot: "all", Waiting: 3, Limit: 128},
 		},
-		Reload:  &master.Reload{At: ago(90 * time.Second), Outcome: master.ReloadPartly, Changes: configs.Changes{Live: []string{"surge"}, Kept: []string{"bind", "name"}}},
-		Restart: &plan.Rollout{Generation: 2, Outcome: plan.Aborted, Reason: "boot_exit", Detail: "exit code 3"},
+		Reload:    &master.Reload{At: ago(90 * time.Second), Outcome: master.ReloadPartly, Changes: configs.Changes{Live: []string{"surge"}, Kept: []string{"bind", "name"}}},
+		KeysError: "cannot serve tls://[::]:443: certificate: open a.pem: no such file or directory",
+		Restart:   &plan.Rollout{Generation: 2, Outcome: plan.Aborted, Reason: "boot_exit", Detail: "exit code 3"},
 		Slots: []master.WorkerStatus{
 			{Slot: 0, Seat: 1, Generation: 2, PID: 101, State: "ready", Uptime: 75, Busy: 2, Threads: 3, Waiting: 7, Open: 64, Requests: 123456, Memory: memory},
 			{Slot: 1, Seat: 2, Generation: 1, PID: 102, State: "draining", Reason: "restart", Uptime: 9.44, Threads: 3},
@@ -50,6 +51,8 @@ all slots share unix:///run/app.sock: 3 of 128 connections wait there
 
 last restart: to generation 2, aborted (boot_exit): exit code 3
 
+certificates cannot be read, the old ones stay in use: cannot serve tls://[::]:443: certificate: open a.pem: no such file or directory
+
 last reload: in part, 1m30s ago; kept until a new start: bind, name
 
 last deaths:
@@ -64,7 +67,7 @@ last deaths:
 	// Colour changes no column.
 	var painted strings.Builder
 	show(&painted, s, true)
-	for line, code := range map[string]string{"0     1": green, "1     2": yellow, "2     4": red, "3     6": red, "last reload": yellow, "  slot 2": red} {
+	for line, code := range map[string]string{"0     1": green, "1     2": yellow, "2     4": red, "3     6": red, "certificates": red, "last reload": yellow, "  slot 2": red} {
 		if !strings.Contains(painted.String(), "\n"+code+line) {
 			t.Errorf("the line %q is not %q:\n%q", line, code, &painted)
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/pires/go-proxyproto"
 
 	"github.com/prefork/cluster/internal/testcert"
+	"github.com/prefork/cluster/master"
 	"github.com/prefork/cluster/worker"
 )
 
@@ -177,23 +178,18 @@ func TestTLSReplaced(t *testing.T) {
 	await("next.test")
 
 	files.put("site.pem", []byte("-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n"))
-	said := func() int { return strings.Count(c.Log(), "certificates cannot be read: the old ones stay in use") }
-	await("next.test")
-	for deadline := time.Now().Add(startPatience); said() == 0; time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("nobody says that the certificate is broken")
-		}
+	broken := func(s master.Status) bool { return strings.Contains(s.KeysError, "malformed certificate") }
+	c.Await("the status says that the certificate is broken", broken)
+	if out := c.Must("status"); !strings.Contains(out, "certificates cannot be read, the old ones stay in use: cannot serve tls://"+c.Addr) {
+		t.Errorf("status says %s", out)
 	}
-	before := said()
 	c.Must("reload")
-	for deadline := time.Now().Add(startPatience); said() == before; time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("nobody says after a reload that the certificate is broken")
-		}
-	}
 	await("next.test")
 	files.issue("last.test")
 	await("last.test")
+	if s := c.Status(); s.KeysError != "" {
+		t.Errorf("the status still says %q", s.KeysError)
+	}
 	if now := c.settled(1); len(now) != 2 || now[0] != workers[0] || now[1] != workers[1] {
 		t.Errorf("workers %v became %v", workers, now)
 	}

@@ -94,8 +94,8 @@ func TestParseBindRefuses(t *testing.T) {
 		{"http://127.0.0.1:80", `unknown scheme "http"`, "write tcp://HOST:PORT, tls://HOST:PORT?cert=PATH&key=PATH, unix:///PATH or unix://@NAME, fd://NAME or fd://NUMBER, for example"},
 		{"://127.0.0.1:80", `unknown scheme ""`, "write tcp://HOST:PORT, tls://"},
 
-		{":80?", `unknown setting "" (known: proxy)`, tcp},
-		{":80?prox=on", `unknown setting "prox" (known: proxy)`, tcp},
+		{":80?", `unknown setting ""; tcp has proxy`, tcp},
+		{":80?prox=on", `unknown setting "prox" (did you mean proxy?); tcp has proxy`, tcp},
 		{":80?proxy", `"proxy" has no value`, tcp},
 		{":80?proxy=yes", `proxy is on or off, not "yes"`, tcp},
 		{":80?proxy=on&proxy=on", `"proxy" is given twice`, tcp},
@@ -113,7 +113,7 @@ func TestParseBindRefuses(t *testing.T) {
 		{"tls://:443?cert=a&key=b&client-auth=require", "client-auth needs a client-ca", tls},
 		{"tls://:443?cert=a&key=b&client-ca=c&client-auth=maybe", `client-auth is require or request, not "maybe"`, tls},
 		{"tls://:443?cert=a&key=b&min-version=1.1", `min-version is 1.2 or 1.3, not "1.1"`, tls},
-		{"tls://:443?certs=a", `unknown setting "certs" (known: cert, key, client-ca, client-auth, min-version, proxy)`, tls},
+		{"tls://:443?certs=a", `unknown setting "certs" (did you mean cert?); tls has cert, key, client-ca, client-auth, min-version or proxy`, tls},
 		{"tls://example.com:443?cert=a&key=b", `"example.com" is no IP address`, tls},
 
 		{"unix://", "it has no path", unix},
@@ -136,6 +136,9 @@ func TestParseBindRefuses(t *testing.T) {
 		{"unix:///run/a?owner=a:b:c", `owner "a:b:c" is none`, unix},
 		{"unix://@app?mode=0660", "an abstract socket has no file, so no mode", unix},
 		{"unix://@app?owner=me", "an abstract socket has no file, so no owner", unix},
+		{"unix:///run/a?owned=me", `unknown setting "owned" (did you mean owner?); unix has mode, owner or proxy`, unix},
+		{"unix:///run/a?mod=0660", `unknown setting "mod" (did you mean mode?)`, unix},
+		{"unix:///run/a?certificate=b", `unknown setting "certificate"; unix has`, unix},
 		{"unix:///run/a?key=b", `"key" is a setting of tls, not of unix`, unix},
 
 		{"fd://", "it names no socket", fd},

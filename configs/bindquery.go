@@ -93,7 +93,7 @@ func (b *Bind) readSetting(key, value string, again bool) error {
 			return k.read(b, value)
 		}
 	}
-	return fmt.Errorf("unknown setting %q (known: %s)", key, strings.Join(known, ", "))
+	return fmt.Errorf("unknown setting %q%s; %s has %s", key, DidYouMean(key, "", known), b.Scheme, either(known))
 }
 
 // readKey gives the key to the first certificate that has none.

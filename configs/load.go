@@ -119,3 +119,25 @@ func (s *Setting) items(given []string) []string {
 	}
 	return slices.DeleteFunc(items, func(text string) bool { return text == "" })
 }
+
+// ControlOf finds what says where a cluster is spoken to, its name and the path of its control socket, in the sources that
+// its start has them from. An empty path means that the name tells. Nothing else in the file is looked at. The error is of a
+// file that cannot be read at all: the other sources have been asked then.
+func ControlOf(s Sources) (name, control string, err error) {
+	entries, _, wrong := s.readFile()
+	c := Default()
+	for _, key := range []string{"name", "control"} {
+		setting := settingNamed(key)
+		o := s.given(setting)
+		if o.Source == FromDefault {
+			o = entries[key]
+		}
+		if len(o.written) > 0 {
+			setting.set(&c, o.written)
+		}
+	}
+	if entries == nil {
+		err = wrong.sorted()
+	}
+	return c.Name, c.Control, err
+}

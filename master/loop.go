@@ -32,6 +32,7 @@ type loop struct {
 	ended       map[rolloutEnd]int64
 	level       *slog.LevelVar // of the log
 	reloading   reloading
+	keysErr     error // of the last reading of the certificates; nil: it went well
 	dumps       map[uint64]*dumping
 	dumpID      uint64
 	listened    time.Time // when the heartbeats were looked at last

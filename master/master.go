@@ -166,13 +166,13 @@ func (m *Master) start() error {
 	m.watchSignals()
 	m.serveControl()
 	log.Info("cluster starts", "version", m.version, "pid", os.Getpid(), "binds", joinBinds(m.binds), "workers", m.config.Workers,
-		"threads", m.config.Threads, "metrics", m.metricsAddress, "control", m.control)
+		"threads", m.config.Threads, "metrics", cmp.Or(m.metricsAddress, "off"), "control", m.control)
 	return nil
 }
 
 // readKeys reads the certificates of tls binds, if there are any.
 func (m *Master) readKeys(log *slog.Logger) error {
-	m.ring = keyring.New(m.config.Binds, time.Now())
+	m.ring = keyring.New(m.binds, time.Now())
 	if m.ring == nil {
 		return nil
 	}
@@ -263,7 +263,7 @@ func (m *Master) bind(log *slog.Logger) error {
 		Dir: dir, Holder: fmt.Sprintf("pid %d, control socket %s", os.Getpid(), m.control),
 		Backlog: m.config.Backlog, Shared: m.config.Dispatch == "shared",
 	}
-	begun, told, patience := time.Now(), false, time.Duration(0)
+	patience, told := sockets.NewPatience(time.Now().Add(m.config.OrphanGrace+m.config.DrainTimeout+time.Second)), false
 	for {
 		set, err := sockets.Open(m.config.Binds, options)
 		if err == nil {
@@ -278,19 +278,11 @@ func (m *Master) bind(log *slog.Logger) error {
 		switch {
 		case !errors.Is(err, sockets.ErrTaken):
 			return &StartError{plan.ExitConfig, err}
-		case !errors.As(err, &taken):
+		case !errors.As(err, &taken), !patience.Again(taken, time.Now()):
 			return fmt.Errorf("%w; stop that one or give another --bind", err)
-		case taken.Orphans():
-			patience = m.config.OrphanGrace + m.config.DrainTimeout + time.Second
-			if !told {
-				told = true
-				log.Warn("workers of a dead master hold the address: waiting for them to leave", "err", err)
-			}
-		case len(taken.Owners) == 0:
-			patience = max(patience, time.Second) // who had it may have let go while the owners were looked for
-		}
-		if time.Since(begun) >= patience {
-			return fmt.Errorf("%w; stop that one or give another --bind", err)
+		case taken.Orphans() && !told:
+			told = true
+			log.Warn("workers of a dead master hold the address: waiting for them to leave", "err", err)
 		}
 		time.Sleep(100 * time.Millisecond)
 	}

@@ -77,6 +77,7 @@ func (l *loop) reopenLogs() error {
 
 // newKeys hands keys to all workers; those to come get them at their start. Broken files change nothing.
 func (l *loop) newKeys(u keyring.Update, now time.Time) {
+	l.keysErr = u.Err
 	if u.Err != nil {
 		l.log.Error("certificates cannot be read: the old ones stay in use", "err", u.Err)
 		return

@@ -28,6 +28,7 @@ type Snapshot struct {
 	Rollouts   []plan.Rollout // the last ones
 	Ended      []metrics.RolloutCount
 	Reload     *Reload // the last one; nil: none
+	KeysErr    error   // why the certificates in use are not those in the files; nil: they are
 	Changed    <-chan struct{}
 }
 
@@ -64,7 +65,7 @@ func (l *loop) publish(now time.Time) {
 	changed := make(chan struct{})
 	snap := &Snapshot{
 		Time: now, PID: os.Getpid(), Started: s.Started, Wanted: s.Wanted, Slots: len(s.Slots), Threads: s.Config.Threads,
-		Generation: s.Target, Stopping: s.Stopping, Ready: l.allReady(), EverReady: l.announced, Reload: l.reloading.last, Changed: changed,
+		Generation: s.Target, Stopping: s.Stopping, Ready: l.allReady(), EverReady: l.announced, Reload: l.reloading.last, KeysErr: l.keysErr, Changed: changed,
 	}
 	for i := range s.Slots {
 		sl := &s.Slots[i]

@@ -25,9 +25,10 @@ type Status struct {
 	Program    string         `json:"program"`
 	ByPath     bool           `json:"program_by_path,omitempty"` // a script: going back runs whatever the path holds then
 	Memory     metrics.Memory `json:"master_memory"`
-	Limits     process.Limits `json:"limits"`            // of the master when it started, inherited by the workers
-	Restart    *plan.Rollout  `json:"restart,omitempty"` // the last one
-	Reload     *Reload        `json:"reload,omitempty"`  // of the configuration, the last one
+	Limits     process.Limits `json:"limits"`                       // of the master when it started, inherited by the workers
+	Restart    *plan.Rollout  `json:"restart,omitempty"`            // the last one
+	Reload     *Reload        `json:"reload,omitempty"`             // of the configuration, the last one
+	KeysError  string         `json:"certificates_error,omitempty"` // why those in use are not those in the files
 	Slots      []WorkerStatus `json:"workers_status"`
 	Deaths     []DeathStatus  `json:"deaths"`
 	Backlogs   []Backlog      `json:"backlogs"` // of each listener that can be asked
@@ -73,6 +74,9 @@ func (m *Master) status() Status {
 		Workers: snap.Wanted, Threads: snap.Threads, Generation: snap.Generation, Control: m.control,
 		Metrics: m.metricsAddress, Program: m.program, ByPath: m.byPath, Memory: m.memory.Of(snap.PID), Limits: m.limits, Reload: snap.Reload,
 		Slots: []WorkerStatus{}, Deaths: []DeathStatus{}, Backlogs: m.backlogs(snap.Slots),
+	}
+	if snap.KeysErr != nil {
+		s.KeysError = snap.KeysErr.Error()
 	}
 	for _, b := range m.binds {
 		s.Binds = append(s.Binds, b.Plain())

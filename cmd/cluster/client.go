@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -22,26 +22,36 @@ import (
 	"github.com/prefork/cluster/master/plan"
 )
 
-// controlFlags say which cluster a command speaks to.
+// controlFlags say which cluster a command speaks to. Like those of start they are stronger than the file.
 func controlFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{Name: "name", Value: configs.DefaultName, Usage: "name of the cluster", EnvVars: []string{"CLUSTER_NAME"}},
-		&cli.StringFlag{Name: "control", Usage: "path of the control socket (default: $XDG_RUNTIME_DIR/cluster/NAME.sock, else /tmp/cluster-UID/NAME.sock)", EnvVars: []string{"CLUSTER_CONTROL"}},
+	flags := slices.DeleteFunc(settingFlags(), func(f cli.Flag) bool { return !slices.Contains(controlNames, f.Names()[0]) })
+	for _, f := range flags {
+		f.(*cli.StringFlag).Category = ""
 	}
+	return append(flags, configFlag())
 }
+
+var controlNames = []string{"name", "control"}
 
 // client speaks HTTP and JSON over the control socket.
 type client struct {
 	path string
+	file error // that of settings cannot be read, so it may name another cluster; nil: it can, or there is none
 	http *http.Client
 }
 
 func newClient(c *cli.Context) *client {
-	path := c.String("control")
-	if path == "" {
-		path = master.ControlPath(cmp.Or(c.String("name"), configs.DefaultName))
+	sources := configs.Sources{Flags: map[string][]string{}, Lookup: os.LookupEnv, File: c.String("config")}
+	for _, name := range controlNames {
+		sources.Flags[name] = []string{c.String(name)}
 	}
-	return dialClient(path, answerPatience)
+	name, path, err := configs.ControlOf(sources)
+	if path == "" {
+		path = master.ControlPath(name)
+	}
+	client := dialClient(path, answerPatience)
+	client.file = err
+	return client
 }
 
 // answerPatience is how long the beginning of an answer may take. Only stacks of workers take the master a moment.
@@ -98,7 +108,11 @@ func (c *client) explain(err error) error {
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return &exitError{plan.ExitFailure, fmt.Errorf("control socket %s: the master has ended without an answer", c.path)}
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return &exitError{plan.ExitNotRunning, fmt.Errorf("no cluster is running: nobody listens on %s (another one: --name or --control)", c.path)}
+		err := fmt.Errorf("no cluster is running: nobody listens on %s (another one: --name or --control)", c.path)
+		if c.file != nil {
+			err = fmt.Errorf("%w; the file that may name another one cannot be read: %w", err, c.file)
+		}
+		return &exitError{plan.ExitNotRunning, err}
 	case errors.Is(err, syscall.EINVAL):
 		return &exitError{plan.ExitUsage, fmt.Errorf("control socket %s: the path has %d bytes, which is too long for a unix socket (--name, --control)", c.path, len(c.path))}
 	case errors.Is(err, os.ErrPermission):

@@ -31,7 +31,7 @@ const (
 // testCluster is a cluster that runs in processes of its own: this binary as the master and, unless the arguments name a
 // program, as the workers. It has a runtime directory of its own, so any number run side by side.
 type testCluster struct {
-	Addr        string // HOST:PORT of the first bind
+	Addr        string // HOST:PORT of the first bind, or its path
 	MetricsAddr string // HOST:PORT, or empty with --metrics off
 	Dir         string // XDG_RUNTIME_DIR of the cluster; gone after the test
 	PID         int    // of the master
@@ -39,6 +39,7 @@ type testCluster struct {
 	t      testing.TB
 	env    []string // of the master and of commands
 	work   string   // their working directory; empty: that of the test
+	filed  bool     // the addresses are in the file cluster.yaml of work
 	log    string   // file with what the master and the workers wrote
 	path   string   // of the control socket
 	mark   string
@@ -64,16 +65,17 @@ func startCluster(t testing.TB, args ...string) *testCluster {
 func launchCluster(t testing.TB, args ...string) *testCluster {
 	t.Helper()
 	dir := shortDir(t)
-	c := &testCluster{t: t, Dir: dir, log: filepath.Join(dir, "log")}
-	for _, v := range os.Environ() {
-		ours := strings.HasPrefix(v, "CLUSTER_") && !strings.HasPrefix(v, "CLUSTER_DEMO_")
-		if !ours && !strings.HasPrefix(v, "WEB_CONCURRENCY=") && !strings.HasPrefix(v, "MAX_THREADS=") {
-			c.env = append(c.env, v)
-		}
-	}
-	c.env = append(c.env, "XDG_RUNTIME_DIR="+dir)
+	c := &testCluster{t: t, Dir: dir, log: filepath.Join(dir, "log"), env: environment(dir)}
 	c.launch(args)
 	return c
+}
+
+// environment is that of the test without any settings, and with a runtime directory.
+func environment(dir string) []string {
+	return append(slices.DeleteFunc(os.Environ(), func(v string) bool {
+		ours := strings.HasPrefix(v, "CLUSTER_") && !strings.HasPrefix(v, "CLUSTER_DEMO_")
+		return ours || strings.HasPrefix(v, "WEB_CONCURRENCY=") || strings.HasPrefix(v, "MAX_THREADS=")
+	}), "XDG_RUNTIME_DIR="+dir)
 }
 
 // shortDir is a directory for sockets: those of t.TempDir have paths that are too long.
@@ -105,7 +107,10 @@ func (c *testCluster) launch(args []string) {
 	}
 	defer log.Close()
 
-	cmd := c.command(append([]string{"start"}, withDefaults(args)...)...)
+	if !c.filed {
+		args = withDefaults(args)
+	}
+	cmd := c.command(append([]string{"start"}, args...)...)
 	cmd.Env = append(cmd.Env, envLeash+"=1", c.mark)
 	cmd.Stdout, cmd.Stderr = log, log // a file, not a pipe: nothing to copy, and Wait waits for the master alone
 	if c.leash, err = cmd.StdinPipe(); err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -48,4 +49,26 @@ func reloadText(r *master.Reload) string {
 	add(r.Restart, fmt.Sprintf("in force as the workers are replaced, generation %d", r.Generation))
 	add(r.Kept, "kept as it was, needs a new start")
 	return strings.Join(lines, "\n")
+}
+
+// reloadLine says in one line what of the last reload did not come to be; nothing, if all of it did.
+func reloadLine(r *master.Reload, now time.Time) string {
+	if r == nil {
+		return ""
+	}
+	ago := span(now.Sub(r.At).Seconds()) + " ago"
+	switch r.Outcome {
+	case master.ReloadRefused:
+		line := "last reload: refused, " + ago
+		if len(r.Errors) > 0 {
+			line += ": " + r.Errors[0]
+		}
+		if more := len(r.Errors) - 1; more > 0 {
+			line += fmt.Sprintf(" (and %d more, see cluster config check)", more)
+		}
+		return line
+	case master.ReloadPartly:
+		return fmt.Sprintf("last reload: in part, %s; kept until a new start: %s", ago, strings.Join(r.Kept, ", "))
+	}
+	return ""
 }

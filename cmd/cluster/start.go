@@ -68,7 +68,8 @@ func settingFlags() []cli.Flag {
 func variables(names ...string) string { return " [$" + strings.Join(names, ", $") + "]" }
 
 // loader returns what reads the configuration, with the flags of this command, each time it is called: the environment
-// and the file may have changed.
+// and the file may have changed. A file that was there once must be there: between removing it and putting another in its
+// place nobody wants the defaults.
 func loader(c *cli.Context) func() (configs.Loaded, error) {
 	sources := configs.Sources{Flags: map[string][]string{}, Lookup: os.LookupEnv, File: c.String("config")}
 	for _, s := range configs.Settings() {
@@ -84,7 +85,11 @@ func loader(c *cli.Context) func() (configs.Loaded, error) {
 			sources.Flags[s.Name] = []string{c.String(s.Name)}
 		}
 	}
-	return func() (configs.Loaded, error) { return configs.Load(sources) }
+	return func() (configs.Loaded, error) {
+		l, err := configs.Load(sources)
+		sources.File = l.File
+		return l, err
+	}
 }
 
 func start(c *cli.Context) error {

@@ -124,6 +124,12 @@ func show(w io.Writer, s master.Status, colour bool) {
 		}
 		fmt.Fprintln(w)
 	}
+	if s.KeysError != "" {
+		fmt.Fprintln(w, "\n"+paint(red, "certificates cannot be read, the old ones stay in use: "+s.KeysError))
+	}
+	if line := reloadLine(s.Reload, time.Now()); line != "" {
+		fmt.Fprintln(w, "\n"+paint(yellow, line))
+	}
 	if len(s.Deaths) > 0 {
 		fmt.Fprintln(w, "\nlast deaths:")
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prefork/cluster/configs"
 	"github.com/prefork/cluster/master"
 	"github.com/prefork/cluster/master/plan"
 	"github.com/prefork/cluster/master/process"
@@ -24,7 +25,9 @@ func TestShow(t *testing.T) {
 			{Bind: "tcp://[::1]:80", Slot: "1", Limit: 4096},
 			{Bind: "unix:///run/app.sock", Slot: "all", Waiting: 3, Limit: 128},
 		},
-		Restart: &plan.Rollout{Generation: 2, Outcome: plan.Aborted, Reason: "boot_exit", Detail: "exit code 3"},
+		Reload:    &master.Reload{At: ago(90 * time.Second), Outcome: master.ReloadPartly, Changes: configs.Changes{Live: []string{"surge"}, Kept: []string{"bind", "name"}}},
+		KeysError: "cannot serve tls://[::]:443: certificate: open a.pem: no such file or directory",
+		Restart:   &plan.Rollout{Generation: 2, Outcome: plan.Aborted, Reason: "boot_exit", Detail: "exit code 3"},
 		Slots: []master.WorkerStatus{
 			{Slot: 0, Seat: 1, Generation: 2, PID: 101, State: "ready", Uptime: 75, Busy: 2, Threads: 3, Waiting: 7, Open: 64, Requests: 123456, Memory: memory},
 			{Slot: 1, Seat: 2, Generation: 1, PID: 102, State: "draining", Reason: "restart", Uptime: 9.44, Threads: 3},
@@ -48,6 +51,10 @@ all slots share unix:///run/app.sock: 3 of 128 connections wait there
 
 last restart: to generation 2, aborted (boot_exit): exit code 3
 
+certificates cannot be read, the old ones stay in use: cannot serve tls://[::]:443: certificate: open a.pem: no such file or directory
+
+last reload: in part, 1m30s ago; kept until a new start: bind, name
+
 last deaths:
   slot 2, pid 99, generation 2, 1m30s ago after 0.2s: signal: killed by SIGKILL (8 connections open)
 `
@@ -60,7 +67,7 @@ last deaths:
 	// Colour changes no column.
 	var painted strings.Builder
 	show(&painted, s, true)
-	for line, code := range map[string]string{"0     1": green, "1     2": yellow, "2     4": red, "3     6": red, "  slot 2": red} {
+	for line, code := range map[string]string{"0     1": green, "1     2": yellow, "2     4": red, "3     6": red, "certificates": red, "last reload": yellow, "  slot 2": red} {
 		if !strings.Contains(painted.String(), "\n"+code+line) {
 			t.Errorf("the line %q is not %q:\n%q", line, code, &painted)
 		}
@@ -89,6 +96,31 @@ func TestSpan(t *testing.T) {
 	} {
 		if got := span(test.seconds); got != test.want {
 			t.Errorf("span(%v) = %s, want %s", test.seconds, got, test.want)
+		}
+	}
+}
+
+func TestReloadLine(t *testing.T) {
+	now := time.Now()
+	for _, test := range []struct {
+		reload *master.Reload
+		want   string
+	}{
+		{nil, ""},
+		{&master.Reload{Outcome: master.ReloadUnchanged}, ""},
+		{&master.Reload{Outcome: master.ReloadDone, Changes: configs.Changes{Live: []string{"surge"}}}, ""},
+		{&master.Reload{Outcome: master.ReloadRefused, Errors: []string{"a:1:1: no"}}, "last reload: refused, 5.0s ago: a:1:1: no"},
+		{
+			&master.Reload{Outcome: master.ReloadRefused, Errors: []string{"a:1:1: no", "a:2:1: nor this", "a:3:1: nor that"}},
+			"last reload: refused, 5.0s ago: a:1:1: no (and 2 more, see cluster config check)",
+		},
+		{&master.Reload{Outcome: master.ReloadPartly, Changes: configs.Changes{Kept: []string{"bind"}}}, "last reload: in part, 5.0s ago; kept until a new start: bind"},
+	} {
+		if test.reload != nil {
+			test.reload.At = now.Add(-5 * time.Second)
+		}
+		if got := reloadLine(test.reload, now); got != test.want {
+			t.Errorf("%+v: %q, want %q", test.reload, got, test.want)
 		}
 	}
 }

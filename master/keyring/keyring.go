@@ -73,7 +73,7 @@ func (r *Ring) Load() (*keys.Keys, error) {
 		one, err := load(b, seen)
 		if err != nil {
 			r.seen = seen // what is broken is looked at again when it has changed, not all the time
-			return nil, fmt.Errorf("bind %v: %w", b, err)
+			return nil, fmt.Errorf("cannot serve %s: %w", b.Plain(), err)
 		}
 		k.Binds[i] = one
 	}
@@ -105,7 +105,7 @@ func load(b configs.Bind, seen map[string]stamp) (keys.Bind, error) {
 		one.ClientCA = ca
 	}
 	if _, err := one.Config(); err != nil {
-		return one, err
+		return one, fmt.Errorf("client-ca %s: %w", b.ClientCA, err) // the rest has been tried
 	}
 	return one, nil
 }

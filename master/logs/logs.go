@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -46,8 +47,12 @@ func Open(path string) (*Output, error) {
 // OpenFile opens a log file to append to it.
 func OpenFile(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
+	var failed *fs.PathError
+	if errors.As(err, &failed) {
+		err = failed.Err // the path is said already
+	}
 	if err != nil {
-		return nil, fmt.Errorf("log file: %w", err)
+		return nil, fmt.Errorf("log file %s cannot be opened: %w", path, err)
 	}
 	return f, nil
 }

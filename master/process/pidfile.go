@@ -51,8 +51,10 @@ func explainOpen(path string, err error) error {
 	if errors.As(err, &cause) {
 		err = cause.Err // the path is said already
 	}
-	switch folder := filepath.Dir(path); {
-	case errors.Is(err, fs.ErrNotExist):
+	folder := filepath.Dir(path)
+	_, missing := os.Stat(folder)
+	switch {
+	case errors.Is(missing, fs.ErrNotExist):
 		return fmt.Errorf("pidfile %s: the directory %s does not exist: make it, or give another --pidfile", path, folder)
 	case errors.Is(err, unix.ELOOP):
 		return fmt.Errorf("pidfile %s is a symbolic link, which could make the master write anywhere: give the path that it leads to", path)

@@ -82,7 +82,9 @@ func owners(b configs.Bind) []Owner {
 		if err != nil || !holds(dir, inodes) {
 			continue
 		}
-		found = append(found, describe(pid))
+		if o, alive := describe(pid); alive {
+			found = append(found, o)
+		}
 	}
 	return found
 }
@@ -148,13 +150,15 @@ const (
 	workerComm = "cluster-w" // how the name begins that the package worker gives its process
 )
 
-func describe(pid int) Owner {
-	o := Owner{PID: pid}
+// describe tells what a process is, and whether it still is: one that has left since it was found holds nothing, and
+// nobody could say any more that it was a worker.
+func describe(pid int) (o Owner, alive bool) {
+	o.PID = pid
 	if line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); err == nil {
 		o.Title = string(bytes.TrimSpace(bytes.ReplaceAll(line, []byte{0}, []byte{' '})))
 		o.Title = o.Title[:min(len(o.Title), 80)]
 	}
-	comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
 	o.Worker = strings.HasPrefix(o.Title, WorkerTitle) || bytes.HasPrefix(comm, []byte(workerComm))
-	return o
+	return o, err == nil
 }

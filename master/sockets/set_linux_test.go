@@ -455,17 +455,17 @@ func TestDescribe(t *testing.T) {
 		if n, err := unix.Read(out[0], make([]byte, 1)); n != 1 {
 			t.Fatalf("%q says nothing: %v", test.argv, err)
 		}
-		o := describe(pid)
-		if o.PID != pid || o.Worker != test.worker || !strings.HasPrefix(o.Title, test.argv[0]) || len(o.Title) > 80 {
+		o, alive := describe(pid)
+		if !alive || o.PID != pid || o.Worker != test.worker || !strings.HasPrefix(o.Title, test.argv[0]) || len(o.Title) > 80 {
 			t.Errorf("%q: %+v", test.argv, o)
 		}
 		unix.Close(in[1])
 		_, _ = syscall.Wait4(pid, nil, 0, nil)
 		unix.Close(in[0])
 		unix.Close(out[0])
-	}
-	if o := describe(1 << 30); o.PID != 1<<30 || o.Title != "" || o.Worker {
-		t.Errorf("a process that does not exist: %+v", o)
+		if o, alive := describe(pid); alive {
+			t.Errorf("%q has left, and is described as %+v", test.argv, o)
+		}
 	}
 }
 

@@ -1,0 +1,138 @@
+package logs
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("still waiting: %s", what)
+		}
+	}
+}
+
+func TestReopen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	o, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !o.ToFile() {
+		t.Error("it does not know that it goes to a file")
+	}
+	_, _ = io.WriteString(o, "one\n")
+	eventually(t, "the first line", func() bool { return read(t, path) == "one\n" })
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Reopen(); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.WriteString(o, "two\n")
+	eventually(t, "the second line", func() bool { return read(t, path) == "two\n" })
+	if got := read(t, path+".1"); got != "one\n" {
+		t.Errorf("the old file holds %q", got)
+	}
+
+	// Where it cannot be opened, the old file goes on.
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Reopen(); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("a directory in its place: %v", err)
+	}
+	o.Close()
+}
+
+func TestOpenFails(t *testing.T) {
+	if _, err := Open(filepath.Join(t.TempDir(), "missing", "log")); err == nil || !strings.Contains(err.Error(), "log file") {
+		t.Errorf("%v", err)
+	}
+}
+
+// A reader that stops reading stops nobody: lines are dropped, counted for good, and it is told of them later.
+func TestNobodyReads(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := os.OpenFile(path, os.O_RDWR, 0) // both ends, so that opening waits for nobody
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	o, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := strings.Repeat("x", 1023) + "\n"
+	for o.Dropped() < 10 {
+		_, _ = io.WriteString(o, line)
+	}
+	dropped := o.Dropped()
+	found := make(chan bool, 1)
+	go func() {
+		var text strings.Builder
+		buf := make([]byte, 64<<10)
+		for !strings.Contains(text.String(), "log lines were dropped: nobody read the log\n") {
+			n, err := reader.Read(buf)
+			if err != nil {
+				found <- false
+				return
+			}
+			text.Write(buf[:n])
+		}
+		found <- true
+	}()
+	if !<-found {
+		t.Error("nobody was told")
+	}
+	if now := o.Dropped(); now < dropped {
+		t.Errorf("the count went back from %d to %d", dropped, now)
+	}
+	o.Close()
+}
+
+// The last lines of a worker are kept, and all of them are forwarded.
+func TestForward(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	o, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said strings.Builder
+	for i := range 30 {
+		said.WriteString(strings.Repeat("y", i) + "\n")
+	}
+	tail := NewTail()
+	o.Forward(io.NopCloser(strings.NewReader(said.String()+"the end")), tail)
+	<-tail.Ended()
+	lines := tail.Lines()
+	if len(lines) != tailLines || lines[tailLines-1] != "the end" || lines[tailLines-2] != strings.Repeat("y", 29)+"\n" {
+		t.Errorf("the tail is %q", lines)
+	}
+	o.Close()
+	if got := read(t, path); got != said.String()+"the end" {
+		t.Errorf("forwarded %d bytes, want %d", len(got), said.Len()+7)
+	}
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -47,12 +48,16 @@ func TestSamplesStart(t *testing.T) {
 			c := &testCluster{t: t, Dir: dir, work: dir, log: filepath.Join(dir, "log"), env: environment(dir), filed: true}
 			c.launch(nil)
 			s := c.Await("every worker is ready", func(s master.Status) bool { return s.State == "ready" })
-			client := &http.Client{Timeout: startPatience, Transport: &http.Transport{DisableKeepAlives: true}}
+			network := "tcp"
 			if filepath.IsAbs(c.Addr) {
-				client = onSocket(c.Addr)
-			} else {
-				client.Transport.(*http.Transport).Dial = func(string, string) (net.Conn, error) { return net.Dial("tcp", c.Addr) }
+				network = "unix"
 			}
+			client := &http.Client{Timeout: startPatience, Transport: &http.Transport{
+				DisableKeepAlives: true,
+				DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+					return (&net.Dialer{}).DialContext(ctx, network, c.Addr)
+				},
+			}}
 			if err := hello(client); err != nil {
 				t.Error(err)
 			}

@@ -66,13 +66,13 @@ func (l *loop) reopenLogs() error {
 	err := l.system.reopenLogs()
 	if err != nil {
 		l.log.Error("log file cannot be reopened: writing to the old one", "err", err)
-		return err
+	} else {
+		l.log.Info("logs reopened")
 	}
-	l.log.Info("logs reopened")
-	for id := range l.state.Workers() {
+	for id := range l.state.Workers() { // one of two files may have been opened
 		_ = l.system.tellReopened(id) // if it does not read, it writes to the old one
 	}
-	return nil
+	return err
 }
 
 // newKeys hands keys to all workers; those to come get them at their start. Broken files change nothing.

@@ -1,11 +1,12 @@
 package worker
 
 import (
-	"bytes"
 	"io"
 	"io/fs"
 	"net/http"
 	"syscall"
+
+	"github.com/prefork/cluster/worker/internal/engine"
 )
 
 // writePiece bounds what one write timeout covers, in bytes, where the kernel does not tell of progress within it.
@@ -21,7 +22,7 @@ func (c *conn) Write(p []byte) (int, error) {
 	if c.answering.Load() {
 		c.observe(p)
 	} else if e := c.entry.Load(); e != nil && !c.m.CountsItself {
-		e.Bytes.Add(int64(len(p)))
+		e.Bytes.Add(c.meter.Body(p))
 	}
 	switch {
 	case c.phase.Load() == phaseForeign:
@@ -54,15 +55,16 @@ func (c *conn) observe(p []byte) {
 		return
 	}
 	c.answering.Store(false)
-	if ok {
-		c.m.Row.Answer(status)
+	if !ok {
+		return // of HTTP/2 without TLS, before it has shown itself
 	}
+	c.m.Row.Answer(status)
 	if c.m.Requests != nil {
 		c.note(status, p)
 	}
 }
 
-// note completes what is logged of the request, as far as it is known now: the first bytes of an answer hold its head.
+// note completes what is logged of the request, as far as it is known now.
 func (c *conn) note(status int, p []byte) {
 	e := c.entry.Load()
 	if e == nil { // net/http refuses it without asking a handler
@@ -70,9 +72,8 @@ func (c *conn) note(status int, p []byte) {
 		c.entry.Store(e)
 	}
 	e.Status.Store(int32(status))
-	if _, body, found := bytes.Cut(p, []byte("\r\n\r\n")); found {
-		e.Bytes.Add(int64(len(body)))
-	}
+	c.meter = engine.Meter{}
+	e.Bytes.Store(c.meter.Body(p))
 }
 
 // statusOf takes the code out of "HTTP/1.x NNN…".

@@ -56,6 +56,7 @@ type conn struct {
 	pending atomic.Pointer[overflow] // what a slow client has not taken yet; nil until the first one is slow
 
 	entry        atomic.Pointer[engine.Entry] // of the access log; nil unless a request is to be logged
+	meter        engine.Meter                 // of its answer
 	muted        atomic.Bool                  // the answer has been replaced: what the engine still writes is thrown away
 	buffering    atomic.Bool                  // a thread is held: what cannot be written at once is buffered
 	bodySince    atomic.Int64                 // coarse time at which a Read of a request body began; 0: none runs

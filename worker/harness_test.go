@@ -23,6 +23,8 @@ type setup struct {
 	server    *http.Server
 	options   []Option
 	listeners []net.Listener // one on 127.0.0.1 unless set
+	accessLog string         // file name; empty: none
+	logFormat string         // text or json
 }
 
 // testWorker is a member of a cluster of one, in this process: what join makes, without what a process has only once.
@@ -82,6 +84,10 @@ func startWorker(t *testing.T, h http.Handler, change ...func(*setup)) *testWork
 	w := &testWorker{member: newTestMember(s.config, s.listeners...), addr: s.listeners[0].Addr().String(), log: &logBook{}}
 	w.options = collect(s.options)
 	w.member.Log = w.log.logger()
+	if s.accessLog != "" {
+		w.info.Slot, w.info.Generation = 5, 9
+		logRequestsTo(t, w.member, s.accessLog, s.logFormat)
+	}
 	w.engine = nethttp.New(&w.Worker, s.server)
 	w.begin(t)
 	return w

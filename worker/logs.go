@@ -21,8 +21,8 @@ const flushTime = time.Second
 // application is the log of LogHandler. There is one for the process, and it may be used before Serve.
 var application struct {
 	once    sync.Once
-	writer  *lines.Writer
-	dropped atomic.Int64 // lines, until they are counted in the row
+	writer  atomic.Pointer[lines.Writer] // nil until it is used, and without a standard error
+	dropped atomic.Int64                 // lines, until they are counted in the row
 }
 
 // LogHandler writes an application's log/slog records to standard error, as text or JSON, without making a request wait: a
@@ -32,13 +32,16 @@ var application struct {
 func LogHandler(json bool, opts *slog.HandlerOptions) slog.Handler {
 	application.once.Do(func() {
 		if own, err := ipc.Duplicate(int(os.Stderr.Fd())); err == nil { // the Writer closes what it writes to
-			application.writer, _ = lines.New(os.NewFile(uintptr(own.Int()), "stderr"), lines.Options{Dropped: &application.dropped})
+			if w, err := lines.New(os.NewFile(uintptr(own.Int()), "stderr"), lines.Options{Dropped: &application.dropped}); err == nil {
+				application.writer.Store(w)
+			}
 		}
 	})
-	if application.writer == nil {
+	w := application.writer.Load()
+	if w == nil {
 		return fallback(json, opts)
 	}
-	return lines.NewHandler(application.writer, json, opts)
+	return lines.NewHandler(w, json, opts)
 }
 
 // fallback is for a process without a standard error.
@@ -58,12 +61,12 @@ func (m *member) openRequestLog(fd *ipc.FD) error {
 	if err != nil {
 		return fmt.Errorf("access log: %w", err)
 	}
-	w, err := lines.New(file, lines.Options{Dropped: &m.Row.LogDropped})
+	w, err := lines.New(file, lines.Options{Dropped: &m.Row.LogDropped, Report: func(err error) { m.Log.Warn("access log", "err", err) }})
 	if err != nil {
 		return fmt.Errorf("access log: %w", err)
 	}
 	m.Requests = &engine.RequestLog{
-		Out: w, JSON: m.Config.LogRequests == "json", GC: lines.NewGCClock(), Slot: m.info.Slot, Generation: m.info.Generation,
+		Out: w, JSON: m.Config.LogRequests == "json", GC: lines.NewGCClock(), Clock: m.Clock, Slot: m.info.Slot, Generation: m.info.Generation,
 	}
 	return nil
 }
@@ -95,17 +98,27 @@ func (m *member) reopenLogs(fd *ipc.FD) {
 	}
 }
 
-// flushLogs writes what has been handed over.
+// flushLogs writes what has been handed over, and of requests that are left what is known of them.
 func (m *member) flushLogs() {
 	ctx, cancel := context.WithTimeout(context.Background(), flushTime)
 	defer cancel()
 	if m.Requests != nil {
+		m.logLeft()
 		_ = m.Requests.Out.Close(ctx)
 	}
-	if application.writer != nil {
-		_ = application.writer.Flush(ctx)
+	if w := application.writer.Load(); w != nil {
+		_ = w.Flush(ctx)
 	}
 	m.countDropped()
+}
+
+func (m *member) logLeft() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for c := range m.conns {
+		c.logged()
+	}
+	m.Requests.WriteHeld()
 }
 
 // countDropped moves what the application's log has dropped to the row.

@@ -98,22 +98,27 @@ func BenchmarkRequest(b *testing.B) {
 			<-c.ended
 			close(l.conns)
 		})
-		b.Run("library"+name, func(b *testing.B) {
-			b.ReportAllocs()
-			s := &setup{config: testConfig()}
-			buffered(s)
-			m := newTestMember(s.config)
-			m.coarse.Store(m.Clock.Now())
-			e := nethttp.New(&m.Worker, &http.Server{Handler: handler})
-			c := newEndless(b, b.N)
-			l := one{conns: make(chan net.Conn, 1)}
-			l.conns <- m.admit(c, 0)
-			go func() { _ = e.Serve(0, l) }()
-			<-c.ended
-			close(l.conns)
-			if n := m.Row.Total(); n != int64(b.N) {
-				b.Fatalf("%d answers counted, want %d", n, b.N)
-			}
-		})
+		for part, log := range map[string]bool{"library": false, "library with access log": true} {
+			b.Run(part+name, func(b *testing.B) {
+				b.ReportAllocs()
+				s := &setup{config: testConfig()}
+				buffered(s)
+				m := newTestMember(s.config)
+				if log {
+					logRequestsTo(b, m, os.DevNull, "text")
+				}
+				m.coarse.Store(m.Clock.Now())
+				e := nethttp.New(&m.Worker, &http.Server{Handler: handler})
+				c := newEndless(b, b.N)
+				l := one{conns: make(chan net.Conn, 1)}
+				l.conns <- m.admit(c, 0)
+				go func() { _ = e.Serve(0, l) }()
+				<-c.ended
+				close(l.conns)
+				if n := m.Row.Total(); n != int64(b.N) {
+					b.Fatalf("%d answers counted, want %d", n, b.N)
+				}
+			})
+		}
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"strconv"
+	"strings"
 )
 
 // roles are the programs that the test binary can be.
@@ -44,6 +46,15 @@ var roles = map[string]func() error{
 		}()
 		return s.Wait()
 	},
+	"logs": func() error { return serveLogging() },
+	"logs unread": func() error {
+		_, nobody, err := os.Pipe() // its other end stays open
+		if err != nil {
+			return err
+		}
+		os.Stderr = nobody
+		return serveLogging()
+	},
 	"serve twice": func() error {
 		result := make(chan error)
 		ready := make(chan struct{})
@@ -54,6 +65,19 @@ var roles = map[string]func() error{
 		fmt.Fprintln(os.Stderr, "third:", err)
 		return <-result
 	},
+}
+
+// serveLogging serves an application that logs by LogHandler: before it serves, in handlers, as many records as the query
+// says, and at its end.
+func serveLogging() error {
+	log := slog.New(LogHandler(true, nil))
+	log.Info("before", "n", 0)
+	return Serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n, _ := strconv.Atoi(r.URL.RawQuery)
+		for i := range n {
+			log.With("path", r.URL.Path).Info("in a handler", "n", i, "text", strings.Repeat("\n", 500))
+		}
+	}), OnExit(func() { log.Info("after", "n", 0) }), Logger(slog.New(slog.DiscardHandler)))
 }
 
 func roleHandler() http.Handler {

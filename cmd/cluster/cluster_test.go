@@ -41,6 +41,7 @@ type testCluster struct {
 	work   string   // their working directory; empty: that of the test
 	filed  bool     // the addresses are in the file cluster.yaml of work
 	log    string   // file with what the master and the workers wrote
+	stdout *os.File // where the access log goes; nil: to the log
 	path   string   // of the control socket
 	mark   string
 	leash  io.Closer
@@ -56,16 +57,22 @@ type testCluster struct {
 // otherwise. At the end of the test it is stopped, unless it has been, and must leave cleanly and without leftovers.
 func startCluster(t testing.TB, args ...string) *testCluster {
 	t.Helper()
-	c := launchCluster(t, args...)
+	return startClusterTo(t, nil, args...)
+}
+
+// startClusterTo is startCluster with a standard output of its own.
+func startClusterTo(t testing.TB, stdout *os.File, args ...string) *testCluster {
+	t.Helper()
+	c := launchCluster(t, stdout, args...)
 	c.Await("every worker is ready", func(s master.Status) bool { return s.State == "ready" })
 	return c
 }
 
 // launchCluster is startCluster that returns as soon as the control socket answers.
-func launchCluster(t testing.TB, args ...string) *testCluster {
+func launchCluster(t testing.TB, stdout *os.File, args ...string) *testCluster {
 	t.Helper()
 	dir := shortDir(t)
-	c := &testCluster{t: t, Dir: dir, log: filepath.Join(dir, "log"), env: environment(dir)}
+	c := &testCluster{t: t, Dir: dir, log: filepath.Join(dir, "log"), stdout: stdout, env: environment(dir)}
 	c.launch(args)
 	return c
 }
@@ -113,6 +120,9 @@ func (c *testCluster) launch(args []string) {
 	cmd := c.command(append([]string{"start"}, args...)...)
 	cmd.Env = append(cmd.Env, envLeash+"=1", c.mark)
 	cmd.Stdout, cmd.Stderr = log, log // a file, not a pipe: nothing to copy, and Wait waits for the master alone
+	if c.stdout != nil {
+		cmd.Stdout = c.stdout
+	}
 	if c.leash, err = cmd.StdinPipe(); err != nil {
 		c.t.Fatal(err)
 	}

@@ -50,7 +50,7 @@ type conn struct {
 	watched bool          // timeouts are watched here
 	unread  bool          // the client may be sending what nobody will read
 	entry   *engine.Entry // of the running request, for the access log; nil if there is none
-	waited  time.Duration // for the thread that a response stream holds
+	remote  string        // the client's address, once it is logged
 	started int64         // when the handler began that has set a response stream, which holds its thread; 0: none does
 }
 
@@ -147,8 +147,8 @@ func (c *conn) ReadFrom(r io.Reader) (int64, error) {
 }
 
 // stream keeps the thread of a handler that began at started, for the response stream that it has set.
-func (c *conn) stream(started, readable int64) {
-	c.started, c.waited = started, time.Duration(started-readable)
+func (c *conn) stream(started int64) {
+	c.started = started
 	c.Buffer(true)
 }
 
@@ -160,7 +160,7 @@ func (c *conn) streamed() {
 	took := c.engine.worker.Clock.Now() - c.started
 	c.engine.worker.Row.Duration.Observe(took)
 	if c.entry != nil {
-		c.entry.Handled(c.waited, time.Duration(took))
+		c.entry.Handled(time.Duration(took))
 	}
 	c.started = 0
 	c.engine.worker.GiveBack(c.Held())
@@ -170,7 +170,10 @@ func (c *conn) streamed() {
 // log begins the line of a request in the access log, if there is one.
 func (c *conn) log(method, path string) {
 	if l := c.engine.worker.Requests; l != nil {
-		c.entry = l.Begin(method, path, c.RemoteAddr().String())
+		if c.remote == "" {
+			c.remote = c.RemoteAddr().String()
+		}
+		c.entry = l.Begin(method, path, c.remote)
 		c.Log(c.entry)
 	}
 }

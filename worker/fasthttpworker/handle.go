@@ -3,11 +3,15 @@ package fasthttpworker
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
+	"reflect"
 	"runtime"
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/prefork/cluster/worker/internal/engine"
 )
 
 // handle is called with each request: it takes a thread, runs the handler and gives the thread back.
@@ -37,6 +41,9 @@ func (e *fast) serve(ctx *fasthttp.RequestCtx, c *conn, readable int64) {
 		readable = e.worker.Clock.Now()
 	}
 	if err := e.worker.Take(context.Background(), c.Held()); err != nil {
+		if c.entry != nil {
+			c.entry.Waited(time.Duration(e.worker.Clock.Now() - readable))
+		}
 		e.worker.Row.Refused.Add(1)
 		refuse(ctx, fasthttp.StatusServiceUnavailable, "service unavailable: "+err.Error())
 		ctx.Response.Header.Set(fasthttp.HeaderRetryAfter, "1")
@@ -51,16 +58,19 @@ func (e *fast) serve(ctx *fasthttp.RequestCtx, c *conn, readable int64) {
 
 func (e *fast) run(ctx *fasthttp.RequestCtx, c *conn, readable int64) {
 	started := e.worker.Begin(c.Held(), readable, string(ctx.Method()), string(ctx.Path()))
+	if c.entry != nil {
+		c.entry.Started(started, time.Duration(started-readable))
+	}
 	returned := false
 	defer func() {
 		if returned && streams(ctx) {
-			c.stream(started, readable)
+			c.stream(started)
 			return
 		}
 		took := e.worker.Clock.Now() - started
 		e.worker.Row.Duration.Observe(took)
 		if c.entry != nil {
-			c.entry.Handled(time.Duration(started-readable), time.Duration(took))
+			c.entry.Handled(time.Duration(took))
 		}
 		e.worker.GiveBack(c.Held())
 		if !returned {
@@ -91,19 +101,63 @@ func (e *fast) answer(ctx *fasthttp.RequestCtx, c *conn) {
 	}
 	e.worker.Row.Answer(response.StatusCode())
 	if c.entry != nil {
-		c.answered(response.StatusCode(), bodySize(response))
+		c.answered(response.StatusCode(), c.bodySize(response))
 	}
 	if last || c.unread {
 		response.SetConnectionClose()
 	}
 }
 
-// bodySize is the length of a response's body in bytes; 0 if it is not known before it is written.
-func bodySize(response *fasthttp.Response) int {
-	if response.IsBodyStream() {
-		return max(0, response.Header.ContentLength())
+// bodySize is the length of a response's body in bytes. Of a stream that does not know it, it is counted from 0 on.
+func (c *conn) bodySize(response *fasthttp.Response) int {
+	switch {
+	case response.SkipBody:
+		return 0
+	case !response.IsBodyStream():
+		return len(response.Body())
 	}
-	return len(response.Body())
+	if n := response.Header.ContentLength(); n >= 0 {
+		return n
+	}
+	if limited, ok := response.BodyStream().(*io.LimitedReader); ok {
+		return int(limited.N) // fasthttp takes it for the length, too
+	}
+	countStream(response, c.entry)
+	return 0
+}
+
+// countStream counts what is read of a response's stream. fasthttp can only replace one by closing it, so it is put in its
+// place behind fasthttp's back.
+func countStream(response *fasthttp.Response, e *engine.Entry) {
+	field := reflect.ValueOf(response).Elem().FieldByName("bodyStream")
+	stream := reflect.NewAt(field.Type(), field.Addr().UnsafePointer()).Interface().(*io.Reader)
+	*stream = countedStream{*stream, e}
+}
+
+type countedStream struct {
+	io.Reader
+	entry *engine.Entry
+}
+
+func (s countedStream) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	s.entry.Bytes.Add(int64(n))
+	return n, err
+}
+
+// Close and CloseWithError are called one after the other; a stream has both, one or none.
+func (s countedStream) Close() error {
+	if c, ok := s.Reader.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
+}
+
+func (s countedStream) CloseWithError(err error) error {
+	if c, ok := s.Reader.(fasthttp.ReadCloserWithError); ok {
+		return c.CloseWithError(err)
+	}
+	return nil
 }
 
 // refuse answers instead of the handler, in the words of the engine on net/http.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,16 +19,17 @@ import (
 
 // fakeMaster is what a worker process sees of a master.
 type fakeMaster struct {
-	t        *testing.T
-	pid      int
-	control  *ipc.Channel
-	board    *scoreboard.Board
-	row      *scoreboard.Row
-	addr     string
-	stdin    *os.File // the end that the worker does not have
-	log      *logBook
-	messages chan ipc.Message
-	exited   chan syscall.WaitStatus
+	t         *testing.T
+	pid       int
+	control   *ipc.Channel
+	board     *scoreboard.Board
+	row       *scoreboard.Row
+	addr      string
+	stdin     *os.File // the end that the worker does not have
+	log       *logBook
+	messages  chan ipc.Message
+	accessLog string // file name, if it has one
+	exited    chan syscall.WaitStatus
 }
 
 // testConfig has timeouts that no test meets by accident.
@@ -75,6 +77,13 @@ func spawnOn(t *testing.T, l *net.TCPListener, role string, change ...func(*ipc.
 	}
 	for _, f := range change {
 		f(&h.Config)
+	}
+	if h.Config.LogRequests != "" {
+		m.accessLog = filepath.Join(t.TempDir(), "access")
+		log, err := unix.Open(m.accessLog, unix.O_CREAT|unix.O_APPEND|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
+		m.must(err)
+		h.Requests = ipc.Own(log)
+		defer h.Requests.Close()
 	}
 	m.board, m.row = board, board.Row(h.Seat)
 	files, env, err := h.Encode()

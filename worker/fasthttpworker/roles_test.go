@@ -129,6 +129,14 @@ func roleHandler() fasthttp.RequestHandler {
 		case "/file":
 			_ = os.WriteFile(file, []byte(strings.Repeat("file ", 100_000)), 0o600)
 			ctx.SendFile(file)
+		case "/slow":
+			<-time.After(pause)
+		case "/gc":
+			runtime.GC()
+		case "/limited":
+			ctx.SetBodyStream(io.LimitReader(zeros{}, 1000), -1)
+		case "/closed":
+			ctx.SetBodyStream(noted{Reader: strings.NewReader("noted"), log: ctx.Logger()}, -1)
 		case "/log":
 			ctx.Logger().Printf("the handler says %d", 42)
 		case "/status":
@@ -146,6 +154,16 @@ func echo(nc net.Conn) { _, _ = io.Copy(nc, nc) }
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+// noted logs that fasthttp is done with it.
+type noted struct {
+	io.Reader
+	log fasthttp.Logger
+}
+
+func (n noted) Close() error { n.log.Printf("closed"); return nil }
+
+func (n noted) CloseWithError(err error) error { n.log.Printf("closed with %v", err); return nil }
 
 type broken struct{}
 

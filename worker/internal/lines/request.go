@@ -1,6 +1,7 @@
 package lines
 
 import (
+	"slices"
 	"strconv"
 	"time"
 )
@@ -13,12 +14,20 @@ const (
 	maxRemote = 128
 )
 
-// timeLayout is RFC 3339 with milliseconds, as log/slog's text has it.
-const timeLayout = "2006-01-02T15:04:05.000Z07:00"
+// secondsLayout is as long as what stands before the fraction of a second.
+const secondsLayout = "2006-01-02T15:04:05"
+
+// appendTime appends RFC 3339 with milliseconds, as log/slog's text has it. Package time is fast at RFC 3339 only.
+func appendTime(buf []byte, t time.Time) []byte {
+	end := len(buf) + len(secondsLayout)
+	buf = t.AppendFormat(buf, time.RFC3339)
+	ms := t.Nanosecond() / int(time.Millisecond)
+	return slices.Insert(buf, end, '.', byte('0'+ms/100), byte('0'+ms/10%10), byte('0'+ms%10))
+}
 
 // Request is one line of the access log.
 type Request struct {
-	Time   time.Time // when the handler began
+	Time   time.Time // when its head was complete
 	Method string
 	// Path is the URL's, decoded, without the query. nginx logs the query too; but queries carry what must not be kept,
 	// such as tokens, addresses and what people search for, and no later step takes it out of a log again.
@@ -38,7 +47,7 @@ type Request struct {
 // in "…".
 func (r *Request) AppendText(buf []byte) []byte {
 	buf = append(buf, "time="...)
-	buf = r.Time.AppendFormat(buf, timeLayout)
+	buf = appendTime(buf, r.Time)
 	buf = append(buf, " method="...)
 	buf = appendValue(buf, r.Method, maxMethod)
 	buf = append(buf, " path="...)
@@ -66,7 +75,7 @@ func (r *Request) AppendText(buf []byte) []byte {
 // what does not print is escaped, and what had to be cut ends in "…".
 func (r *Request) AppendJSON(buf []byte) []byte {
 	buf = append(buf, `{"time":"`...)
-	buf = r.Time.AppendFormat(buf, timeLayout)
+	buf = appendTime(buf, r.Time)
 	buf = append(buf, `","method":`...)
 	buf = appendQuoted(buf, r.Method, maxMethod, jsonEscapes)
 	buf = append(buf, `,"path":`...)

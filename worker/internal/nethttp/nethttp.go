@@ -213,7 +213,8 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		q.held = q.c.Held()
 	}
 	if q.entry != nil {
-		defer q.entry.Write()
+		e.worker.Requests.Hold(q.entry)
+		defer e.worker.Requests.WriteOne(q.entry)
 	}
 	e.dispatch(&q)
 	counted.begin()
@@ -232,6 +233,9 @@ func (e *Engine) dispatch(q *request) {
 		q.readable = e.worker.Clock.Now() // a pipelined request, a stream, or one whose body has arrived now
 	}
 	if err := e.worker.Take(q.r.Context(), q.held); err != nil {
+		if q.entry != nil {
+			q.entry.Waited(time.Duration(e.worker.Clock.Now() - q.readable))
+		}
 		e.refuse(q.w, err)
 		return
 	}
@@ -254,12 +258,15 @@ func (e *Engine) runElsewhere(q request) {
 
 func (e *Engine) run(q *request) {
 	started := e.worker.Begin(q.held, q.readable, q.r.Method, q.r.URL.Path)
+	if q.entry != nil {
+		q.entry.Started(started, time.Duration(started-q.readable))
+	}
 	returned := false
 	defer func() {
 		took := e.worker.Clock.Now() - started
 		e.worker.Row.Duration.Observe(took)
 		if q.entry != nil {
-			q.entry.Handled(time.Duration(started-q.readable), time.Duration(took))
+			q.entry.Handled(time.Duration(took))
 		}
 		e.worker.GiveBack(q.held)
 		if !returned {

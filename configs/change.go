@@ -47,6 +47,17 @@ func Take(running, wanted Config) (Config, Changes) {
 	return taken, changes
 }
 
+// Undo is the running configuration with what is taken over as workers are replaced as it was before: those workers were not
+// good.
+func Undo(running, before Config) Config {
+	for _, s := range schema {
+		if s.Change == Restart {
+			copySetting(s, &running, &before)
+		}
+	}
+	return running
+}
+
 func copySetting(s Setting, to, from *Config) {
 	reflect.ValueOf(s.field(to)).Elem().Set(reflect.ValueOf(s.field(from)).Elem())
 }

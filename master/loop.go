@@ -35,6 +35,7 @@ type loop struct {
 	keysErr     error // of the last reading of the certificates; nil: it went well
 	dumps       map[uint64]*dumping
 	dumpID      uint64
+	signalled   time.Time // when a signal asked for the end
 	listened    time.Time // when the heartbeats were looked at last
 }
 
@@ -318,6 +319,7 @@ func (l *loop) report() {
 		if l.told != ro.Generation { // it may be back already: the first newcomer is replaced by nobody
 			l.told = ro.Generation
 			l.log.Error("restart failed: going back", "generation", ro.From, "reason", ro.Reason, "err", ro.Detail)
+			l.takeBack()
 		}
 		if ro.Outcome == plan.Aborted {
 			l.log.Warn("every slot is back on the generation before", "generation", ro.From)

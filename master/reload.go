@@ -14,7 +14,7 @@ import (
 // Reload is what became of reading the configuration anew.
 type Reload struct {
 	At      time.Time `json:"at"`
-	Outcome string    `json:"outcome"` // unchanged, done, partly or refused
+	Outcome string    `json:"outcome"` // one of the constants
 	configs.Changes
 	Generation int      `json:"generation,omitempty"` // of the rolling restart that it needs; 0: none
 	Errors     []string `json:"errors,omitempty"`
@@ -26,6 +26,7 @@ const (
 	ReloadDone      = "done"
 	ReloadPartly    = "partly" // some settings were kept
 	ReloadRefused   = "refused"
+	ReloadTakenBack = "taken back" // the new workers were not good: what they were to see is as it was before
 )
 
 // reloading is the reading of the configuration, which happens beside the loop: a file system may hang.
@@ -36,6 +37,8 @@ type reloading struct {
 	replies []chan *Reload // of those who wait for the running one
 	waiting []chan *Reload // of those who wait for the one after it
 	last    *Reload
+	before  *configs.Config // until the workers with other settings have proved good; nil: there are none
+	proof   int             // the generation that has to
 }
 
 // hangUp is what SIGHUP asks for: log files, certificates and the configuration are opened anew.
@@ -104,6 +107,10 @@ func (l *loop) take(ev loadedEvent, now time.Time) *Reload {
 			return refuse(err)
 		}
 		result.Generation = g
+		if r := &l.reloading; r.before == nil || l.state.Good >= r.proof {
+			r.before = &before
+		}
+		l.reloading.proof = g
 	}
 	l.state.Config = taken
 	l.level.Set(taken.Level())
@@ -123,6 +130,26 @@ func (l *loop) take(ev loadedEvent, now time.Time) *Reload {
 	}
 	l.log.Log(context.Background(), level, text, "live", strings.Join(changes.Live, " "), "restart", strings.Join(changes.Restart, " "), "kept", strings.Join(changes.Kept, " "))
 	return result
+}
+
+// takeBack follows the workers, which go back to an older generation: the settings that they were to see count as not taken
+// over, so that another reload tries them again, and another restart does not.
+func (l *loop) takeBack() {
+	r := &l.reloading
+	if r.before == nil || l.state.Good >= r.proof {
+		return
+	}
+	back := configs.Undo(l.state.Config, *r.before)
+	r.before = nil
+	if err := l.system.configure(back); err != nil {
+		l.log.Error("settings cannot be taken back", "err", err)
+		return
+	}
+	l.state.Config = back
+	last := *r.last
+	last.Outcome = ReloadTakenBack
+	r.last = &last
+	l.log.Warn("settings were taken back with the workers that were to see them: correct them and reload", "settings", strings.Join(last.Restart, " "))
 }
 
 // tellLimits puts limits in force in the workers that run. Those to come are started with them.

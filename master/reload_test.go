@@ -4,11 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/prefork/cluster/configs"
 	"github.com/prefork/cluster/ipc"
+	"github.com/prefork/cluster/master/plan"
 )
 
 // reload has the configuration read anew; wanted says what is in the file then.
@@ -149,6 +151,68 @@ func TestReloadWhileStopping(t *testing.T) {
 		w.code <- <-w.code
 		if g := w.snapshot().Generation; g != 1 {
 			t.Errorf("generation %d was begun", g)
+		}
+	})
+}
+
+// If the workers that were to see the new settings are not good, the settings go back with them, and can be tried again.
+func TestReloadTakenBack(t *testing.T) {
+	inWorld(t, nil, map[int]behaviour{2: {exitAfter: time.Millisecond, bootTime: time.Second}}, func(w *world) {
+		w.pass(10 * time.Second)
+		wanted := changed(w, func(c *configs.Config) { c.Pool, c.Threads = "queue", 5 })
+		if r := w.reload(wanted); r.Outcome != ReloadDone || r.Generation != 2 {
+			t.Errorf("the reload: %+v", r)
+		}
+		w.pass(10 * time.Second)
+		w.expect("1 1 1")
+		if r := w.snapshot().Reload; r.Outcome != ReloadTakenBack {
+			t.Errorf("in the end: %+v", r)
+		}
+		if c := w.loop.state.Config; c.Pool != "lease" || c.Threads != 5 {
+			t.Errorf("pool %s and %d threads", c.Pool, c.Threads)
+		}
+		if r := w.reload(wanted); r.Outcome != ReloadDone || r.Generation != 3 || fmt.Sprint(r.Restart) != "[pool]" {
+			t.Errorf("once more: %+v", r)
+		}
+		w.pass(20 * time.Second)
+		w.expect("3 3 3")
+		if c := w.loop.state.Config; c.Pool != "queue" || w.snapshot().Reload.Outcome != ReloadDone {
+			t.Errorf("pool %s, %+v", c.Pool, w.snapshot().Reload)
+		}
+	})
+}
+
+// A restart that fails later has nothing to do with settings that have proved good.
+func TestReloadStays(t *testing.T) {
+	inWorld(t, nil, map[int]behaviour{3: {exitAfter: time.Millisecond, bootTime: time.Second}}, func(w *world) {
+		w.pass(10 * time.Second)
+		w.reload(changed(w, func(c *configs.Config) { c.Pool = "queue" }))
+		w.pass(30 * time.Second)
+		w.expect("2 2 2")
+		w.restart()
+		w.pass(20 * time.Second)
+		w.expect("2 2 2")
+		if c := w.loop.state.Config; c.Pool != "queue" || w.snapshot().Reload.Outcome != ReloadDone {
+			t.Errorf("pool %s, %+v", c.Pool, w.snapshot().Reload)
+		}
+	})
+}
+
+// A second signal at once is the same wish, a later one is another.
+func TestSecondSignal(t *testing.T) {
+	inWorld(t, nil, map[int]behaviour{1: {deaf: true}}, func(w *world) {
+		w.pass(2 * time.Second)
+		w.loop.events <- signalEvent{syscall.SIGTERM}
+		w.pass(sameWish - time.Millisecond)
+		w.loop.events <- signalEvent{syscall.SIGTERM}
+		w.pass(time.Millisecond)
+		if n := len(w.fake.signals); n != 0 {
+			t.Errorf("workers were signalled at once: %q", w.fake.signals)
+		}
+		w.loop.events <- signalEvent{syscall.SIGINT}
+		code := <-w.code
+		if w.code <- code; code != plan.ExitForced {
+			t.Errorf("exit code %d", code)
 		}
 	})
 }

@@ -131,11 +131,14 @@ func (c *conn) Read(p []byte) (int, error) {
 			c.reading.Store(false)
 			return 0, os.ErrDeadlineExceeded
 		}
-		if phase == phaseActive && len(p) > 1 { // of a body: net/http's watch for the client's disappearance reads one byte
+		body := phase == phaseActive && len(p) > 1 // net/http's watch for the client's disappearance reads one byte
+		if body {
 			c.bodySince.Store(c.m.coarse.Load())
 		}
 		n, err := c.Conn.Read(p)
-		c.bodySince.Store(0)
+		if body {
+			c.bodySince.Store(0)
+		}
 		c.reading.Store(false)
 		if n > 0 {
 			c.heard()
@@ -193,7 +196,9 @@ func (c *conn) Veiled() bool { return c.phase.Load() == phaseVeiled }
 // Begin notes that a request is being served.
 func (c *conn) Begin() {
 	c.idleSince.Store(0)
-	c.bodyLate.Store(false)
+	if c.bodyLate.Load() { // a store costs more than a load
+		c.bodyLate.Store(false)
+	}
 	c.phase.CompareAndSwap(phaseIdle, phaseActive)
 }
 
@@ -202,6 +207,9 @@ func (c *conn) Log(e *engine.Entry) { c.entry.Store(e) }
 
 // logged writes the line of a request that has been answered or never will be.
 func (c *conn) logged() {
+	if c.m.Requests == nil {
+		return
+	}
 	if e := c.entry.Swap(nil); e != nil {
 		e.Write()
 	}
@@ -216,7 +224,9 @@ func (c *conn) End() {
 	}
 	c.readable.Store(0)
 	c.awaited.Store(false)
-	c.reused.Store(true)
+	if !c.reused.Load() {
+		c.reused.Store(true)
+	}
 	c.answering.Store(!c.m.CountsItself)
 	c.phase.CompareAndSwap(phaseActive, phaseIdle)
 }

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience is how long a test waits for what must happen.
-const patience = 15 * time.Second
+const patience = 30 * time.Second
 
 // eventually waits until the condition holds.
 func eventually(t *testing.T, what string, holds func() bool) {

@@ -69,6 +69,8 @@ func reloadLine(r *master.Reload, now time.Time) string {
 		return line
 	case master.ReloadPartly:
 		return fmt.Sprintf("last reload: in part, %s; kept until a new start: %s", ago, strings.Join(r.Kept, ", "))
+	case master.ReloadTakenBack:
+		return fmt.Sprintf("last reload: %s, but the new workers were not good; taken back with them: %s", ago, strings.Join(r.Restart, ", "))
 	}
 	return ""
 }

@@ -2,13 +2,16 @@
 package nethttp
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -35,6 +38,20 @@ func Builder(srv *http.Server) engine.Builder {
 	return func(w *engine.Worker) (engine.Engine, error) { return New(w, srv), nil }
 }
 
+// complaints is where net/http writes what it has to say.
+type complaints struct{ log *slog.Logger }
+
+// Write passes a line on. That a client is not able to speak TLS, or does not mean to, is its own doing, and whoever scans
+// ports would fill the log with it.
+func (c complaints) Write(p []byte) (int, error) {
+	level := slog.LevelWarn
+	if bytes.HasPrefix(p, []byte("http: TLS handshake error")) {
+		level = slog.LevelDebug
+	}
+	c.log.Log(context.Background(), level, strings.TrimSuffix(string(p), "\n"))
+	return len(p), nil
+}
+
 // New arms a server: handler, hooks and the timeouts that its owner has left at zero.
 func New(w *engine.Worker, srv *http.Server) *Engine {
 	w.HeadBuffer = headBuffer
@@ -44,7 +61,7 @@ func New(w *engine.Worker, srv *http.Server) *Engine {
 	}
 	srv.Handler = e
 	if srv.ErrorLog == nil {
-		srv.ErrorLog = slog.NewLogLogger(w.Log.Handler(), slog.LevelWarn)
+		srv.ErrorLog = log.New(complaints{w.Log}, "", 0)
 	}
 	if srv.MaxHeaderBytes == 0 {
 		srv.MaxHeaderBytes = w.Config.MaxHead

@@ -16,6 +16,7 @@ import (
 	"github.com/prefork/cluster/ipc/keys"
 	"github.com/prefork/cluster/ipc/scoreboard"
 	"github.com/prefork/cluster/worker/internal/engine"
+	"github.com/prefork/cluster/worker/internal/metronome"
 	"github.com/prefork/cluster/worker/internal/pool"
 )
 
@@ -188,11 +189,11 @@ func (m *member) run() error {
 			return m.giveUp(fmt.Errorf("worker: boot: %w", err))
 		}
 	}
-	beat, err := newMetronome()
+	beat, err := metronome.New()
 	if err != nil {
 		return fmt.Errorf("worker: %w", err)
 	}
-	defer beat.stop()
+	defer beat.Stop()
 	stop := make(chan struct{})
 	defer close(stop)
 	m.watchSignals(stop)

@@ -4,6 +4,8 @@ import (
 	"math"
 	"runtime/metrics"
 	"time"
+
+	"github.com/prefork/cluster/worker/internal/metronome"
 )
 
 // pulseInterval is how often the worker shows that it lives and looks at its connections' deadlines.
@@ -14,10 +16,10 @@ const pulseInterval = 500 * time.Millisecond
 const quietPulse = 2 * pulseInterval
 
 // keepPulse beats until the metronome is stopped.
-func (m *member) keepPulse(beat *metronome) {
+func (m *member) keepPulse(beat *metronome.Metronome) {
 	v := newVitals(m)
 	v.sample()
-	for next := pulseInterval; beat.wait(next); v.sample() {
+	for next := pulseInterval; beat.Wait(next); v.sample() {
 		if next = pulseInterval; m.pulse() == 0 {
 			next = quietPulse
 		}

@@ -1,11 +1,8 @@
 package worker
 
 import (
-	"fmt"
 	"net"
-	"os"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -46,36 +43,3 @@ func delivered(nc net.Conn) (acked uint64, more, ok bool) {
 	})
 	return acked, more, ok
 }
-
-// metronome wakes the pulse. It is a timerfd in the poller (timerfd_create(2)) and no timer of the Go runtime, because one
-// that is pending is dear: the scheduler then reads the clock whenever it looks for work, several times a request, and the
-// runtime's monitor thread wakes for it too.
-type metronome struct{ file *os.File }
-
-func newMetronome() (*metronome, error) {
-	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("timer: %w", err)
-	}
-	return &metronome{file: os.NewFile(uintptr(fd), "metronome")}, nil
-}
-
-// wait returns after d, and false if the metronome was stopped.
-func (t *metronome) wait(d time.Duration) bool {
-	raw, err := t.file.SyscallConn()
-	if err != nil {
-		return false
-	}
-	var setErr error
-	err = raw.Control(func(fd uintptr) {
-		setErr = unix.TimerfdSettime(int(fd), 0, &unix.ItimerSpec{Value: unix.NsecToTimespec(int64(d))}, nil)
-	})
-	if err != nil || setErr != nil {
-		return false
-	}
-	var expirations [8]byte
-	_, err = t.file.Read(expirations[:])
-	return err == nil
-}
-
-func (t *metronome) stop() { t.file.Close() }

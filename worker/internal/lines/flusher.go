@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"os"
 	"sync/atomic"
+	"time"
+
+	"github.com/prefork/cluster/worker/internal/metronome"
 )
 
 const (
@@ -42,10 +45,18 @@ func newFlusher(w *Writer, file *os.File) (*flusher, error) {
 	return f, nil
 }
 
-// run writes until the destination is left. It waits for the first line without a timer: while one is pending, the
-// scheduler reads the clock whenever it looks for work. Batches come about because lines gather while it writes.
+// gatherTime is how long the goroutine lets lines gather after it has written: to be woken for a few costs more than to write
+// them. Only a first line after a silence is written at once.
+const gatherTime = 5 * time.Millisecond
+
+// run writes until the destination is left. It waits without a timer of the runtime: while one is pending, the scheduler
+// reads the clock whenever it looks for work.
 func (f *flusher) run() {
-	for {
+	beat, err := metronome.New()
+	if err == nil {
+		defer beat.Stop()
+	}
+	for busy := false; ; {
 		h, left := f.gather()
 		switch {
 		case left:
@@ -53,11 +64,15 @@ func (f *flusher) run() {
 		case h != nil:
 			f.finish(h)
 			return
-		case len(f.buf) == 0:
-			f.await()
-		default:
+		case len(f.buf) > 0:
 			n, err := f.file.Write(f.buf)
 			f.settle(n, err)
+			busy = true
+		case busy && beat != nil:
+			beat.Wait(gatherTime)
+			busy = false
+		default:
+			f.await()
 		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // counter is the ResponseWriter where the connection cannot see the status line: under TLS and for HTTP/2 streams. For a
-// stream it also keeps the beginning of the answer, because what the client's window does not take would hold the thread.
+// stream it also keeps the beginning of a longer answer, because what the client's window does not take would hold the thread.
 type counter struct {
 	http.ResponseWriter
 	worker  *engine.Worker
@@ -21,10 +21,15 @@ type counter struct {
 	body    *timed       // of the request; nil for a stream's
 	counted bool
 	entry   *engine.Entry // nil if requests are not logged
+	inside  int           // bytes that net/http's buffer of the stream may have; streamBuffer: perhaps more
 	room    int           // bytes that may still be kept
 	kept    []byte
 	limit   time.Duration // for the client to take a piece of a stream's answer; 0: none
 }
+
+// streamBuffer is how much net/http keeps of a stream's answer before it writes: so much is never waited for, and needs neither
+// a copy nor a deadline, which each cost a message to the goroutine that serves the connection.
+const streamBuffer = 4 << 10
 
 // streamPiece bounds what one write timeout of a stream covers, in bytes: of a stream the connection knows no progress.
 const streamPiece = 16 << 10
@@ -58,6 +63,11 @@ func (w *counter) sent(n int64) {
 
 func (w *counter) Write(p []byte) (int, error) {
 	w.begin()
+	if w.room > 0 && len(w.kept) == 0 && w.inside+len(p) <= streamBuffer {
+		w.inside += len(p)
+		w.sent(int64(len(p)))
+		return w.ResponseWriter.Write(p)
+	}
 	if len(p) <= w.room {
 		w.kept = append(w.kept, p...)
 		w.room -= len(p)

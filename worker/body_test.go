@@ -215,7 +215,10 @@ func TestRefusedBodies(t *testing.T) {
 			t.Run(protocol+" "+test.name, func(t *testing.T) {
 				t.Parallel()
 				handler := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the handler was called") })
-				w, nc := startFor(t, protocol, handler, func(s *setup) { s.config.MaxBody = 100_000 })
+				w, nc := startFor(t, protocol, handler, func(s *setup) {
+					s.config.MaxBody = 100_000
+					s.config.BodyTimeout = 100 * time.Millisecond // net/http reads on for so long after it has answered
+				})
 				go func() {
 					io.WriteString(nc, "POST / HTTP/1.1\r\nHost: test\r\n"+test.text)
 					if test.status == 0 {

@@ -18,7 +18,10 @@ func (e *Engine) receive(w http.ResponseWriter, r *http.Request, plain bool) (re
 	if !hasBody(r) {
 		return false, false
 	}
-	limits, whole := e.worker.Limits(), r.Body
+	limits := e.worker.Limits()
+	if !plain && e.server.ReadTimeout == 0 && limits.BodyTimeout > 0 { // a plain connection watches that itself
+		limitTime(w, r, limits.BodyTimeout)
+	}
 	switch {
 	case limits.MaxBody == 0:
 	case r.ContentLength > limits.MaxBody:
@@ -26,9 +29,6 @@ func (e *Engine) receive(w http.ResponseWriter, r *http.Request, plain bool) (re
 		return false, true
 	case r.ContentLength < 0:
 		r.Body = http.MaxBytesReader(w, r.Body, limits.MaxBody)
-	}
-	if !plain && e.server.ReadTimeout == 0 && limits.BodyTimeout > 0 { // a plain connection watches that itself
-		limitTime(w, r, whole, limits.BodyTimeout)
 	}
 	if limits.BufferBody == 0 || strings.EqualFold(r.Header.Get("Expect"), "100-continue") {
 		return false, false

@@ -22,9 +22,9 @@ type timed struct {
 	ended   bool
 }
 
-// limitTime puts a limit on the request's body. whole is the body as net/http has made it.
-func limitTime(w http.ResponseWriter, r *http.Request, whole io.ReadCloser, timeout time.Duration) {
-	b := &timed{ReadCloser: r.Body, request: r, whole: whole, control: http.NewResponseController(w), timeout: timeout}
+// limitTime puts a limit on the request's body, which is as net/http has made it.
+func limitTime(w http.ResponseWriter, r *http.Request, timeout time.Duration) {
+	b := &timed{ReadCloser: r.Body, request: r, whole: r.Body, control: http.NewResponseController(w), timeout: timeout}
 	r.Body = b
 	if counted, ok := w.(*counter); ok && r.ProtoMajor == 1 {
 		counted.body = b

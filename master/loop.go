@@ -227,17 +227,17 @@ func (l *loop) exited(ev exitEvent, now time.Time) {
 // buried takes a worker's end in. was is what it was until now.
 func (l *loop) buried(id plan.SeatID, was plan.Seat, ev exitEvent, now time.Time) {
 	open := l.system.vacate(id, ev.cpu)
-	reason, detail := l.state.WhyLeft(&was, ev.status)
+	reason, _ := l.state.WhyLeft(&was, ev.status)
 	l.trigger(id, plan.HasExited, plan.Happening{Status: ev.status, Open: open}, now)
 	l.dumpAnswered(id, "", "the process has ended")
 	args := []any{"slot", id.Slot, "seat", id.Seat(), "pid", ev.pid, "generation", was.Generation, "reason", reason.String(), "status", ev.status.String()}
-	died := reason == plan.DrainTimeout || reason.Failure() && (was.Asked || was.State != plan.Draining)
-	if !died {
+	deaths := l.state.Slots[id.Slot].Deaths
+	if n := len(deaths); n == 0 || deaths[n-1].PID != ev.pid {
 		l.log.Info("worker left", args...)
 		return
 	}
 	retry := max(0, l.state.At(id).Until.Sub(now)).Round(time.Millisecond)
-	l.log.Error("worker died", append(args, "open", open, "err", detail, "retry", retry.String())...)
+	l.log.Error("worker died", append(args, "open", open, "err", deaths[len(deaths)-1].Detail, "retry", retry.String())...)
 }
 
 func (l *loop) message(ev messageEvent, now time.Time) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -269,7 +270,8 @@ func TestBadVersionThatDiesLater(t *testing.T) {
 	})
 	c.Must("restart")
 	c.Await("the restart was taken back", func(s master.Status) bool {
-		return s.Restart != nil && s.Restart.Outcome == plan.Aborted && s.State == "ready"
+		gone := !slices.ContainsFunc(s.Slots, func(w master.WorkerStatus) bool { return w.Generation == 2 }) // each of them dies, one while it drains
+		return s.Restart != nil && s.Restart.Outcome == plan.Aborted && s.State == "ready" && gone
 	})
 	report := l.stop()
 	s := c.Status()

@@ -273,12 +273,12 @@ func checkRefusal(t *testing.T, w *testWorker, nc net.Conn, status int) {
 // A body of unknown length that is too large is refused while it is buffered; a handler that reads on sees where it ends.
 func TestTooLargeChunkedBody(t *testing.T) {
 	t.Parallel()
-	random := rand.New(rand.NewPCG(3, 4))
+	random := func() *rand.Rand { return rand.New(rand.NewPCG(3, 4)) } // one for each, as they run side by side
 	for _, protocol := range []string{"http", "https h1"} {
 		t.Run(protocol+" within the buffer", func(t *testing.T) {
 			t.Parallel()
 			w, nc := startFor(t, protocol, http.NotFoundHandler(), func(s *setup) { s.config.MaxBody = 10_000 })
-			text := post("/", pattern(1_000_000), true, false, rand.New(rand.NewPCG(3, 4)))
+			text := post("/", pattern(1_000_000), true, false, random())
 			go nc.Write(text)
 			checkRefusal(t, w, nc, http.StatusRequestEntityTooLarge)
 		})
@@ -291,7 +291,7 @@ func TestTooLargeChunkedBody(t *testing.T) {
 					w.WriteHeader(http.StatusRequestEntityTooLarge)
 				}
 			}), func(s *setup) { s.config.MaxBody = 100_000 })
-			text := post("/", pattern(1_000_000), true, false, random)
+			text := post("/", pattern(1_000_000), true, false, random())
 			go nc.Write(text)
 			r, err := http.ReadResponse(bufio.NewReader(nc), nil)
 			if err != nil {
@@ -303,7 +303,7 @@ func TestTooLargeChunkedBody(t *testing.T) {
 	}
 	w := startWorker(t, http.HandlerFunc(describeBody), buffered, func(s *setup) { s.config.MaxBody = 10_000 })
 	c := dial(t, w.addr)
-	c.send(string(post("/", pattern(10_000), true, false, random)))
+	c.send(string(post("/", pattern(10_000), true, false, random())))
 	want(t, "status of one that just fits", c.answer("POST").status, http.StatusOK)
 }
 

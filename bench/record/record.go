@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/prefork/cluster/bench/load"
+	"github.com/prefork/cluster/bench/suite"
 	"github.com/prefork/cluster/bench/target"
 )
 
@@ -15,7 +16,7 @@ type Run struct {
 	Started time.Time         `json:"started"`
 	Command []string          `json:"command"`
 	Seed    uint64            `json:"seed"` // of the order of the cells
-	Quick   bool              `json:"quick,omitempty"`
+	Options suite.Options     `json:"options"`
 	Version string            `json:"version"` // of cluster
 	Commit  string            `json:"commit"`  // of its source; with +dirty if that was changed
 	Go      string            `json:"go"`
@@ -51,7 +52,7 @@ type Trial struct {
 
 	Idle   target.Memory `json:"memory_idle,omitzero"`   // ready, before the first load
 	Loaded target.Memory `json:"memory_loaded,omitzero"` // in the last moments of the load
-	Rest   target.Memory `json:"memory_rest,omitzero"`   // two seconds after it
+	Rest   target.Memory `json:"memory_rest,omitzero"`   // after the load, when the suite has let it rest
 
 	Events []Event `json:"events,omitempty"` // of the step, such as a rolling restart
 }

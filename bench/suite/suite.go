@@ -12,7 +12,8 @@ import (
 type Suite struct {
 	Name     string
 	Question string
-	Rounds   int // each cell is started once a round
+	Rounds   int           // each cell is started once a round
+	Rest     time.Duration // after each load, before memory is read once more
 	Cells    []Cell
 	Tables   []Table
 }

@@ -19,8 +19,13 @@ func main() { os.Exit(run(os.Args)) }
 
 // run is main with an exit code, so that a test binary can be the command.
 func run(args []string) int {
-	if len(args) > 1 && args[1] == workerVerb {
-		return runWorker() // before anything of the command line is built: a worker is to be small
+	if len(args) > 1 { // before anything of the command line is built: these processes are to be small
+		switch args[1] {
+		case workerVerb:
+			return runWorker()
+		case bareVerb:
+			return runBare(args[2:])
+		}
 	}
 	forgetEmpty()
 	err := newApp().Run(withNumbers(args))

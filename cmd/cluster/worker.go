@@ -20,7 +20,7 @@ func runWorker() int {
 	if os.Getenv(ipc.EnvEngine) == "fasthttp" {
 		serve = serveFastHTTP
 	}
-	if err := serve(); err != nil {
+	if err := profiled(serve); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

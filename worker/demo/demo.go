@@ -13,10 +13,18 @@ import (
 //	/plaintext  Hello, World!                    /pid        pid, slot and generation as JSON
 //	/10k        10,240 bytes                     /upload     size and SHA-256 of the body
 //	/cpu        recursive Fibonacci, ?n=20       /panic      a handler that panics
-//	/io         a timer of ?ms=5                 /exit       ends the process with ?code=1
+//	/io         a timer of ?ms=5, or 4.732       /exit       ends the process with ?code=1
 //	/io_native  the same wait in a system call   /app        a data set, templates, garbage (CLUSTER_DEMO_DATA)
+//
+// Two variables of the environment change it. CLUSTER_DEMO_DATA=100MiB is the size of the data set; without it /app answers
+// 503. CLUSTER_DEMO_LOG makes the handler log a line for each request, as applications do: shared or handler, see
+// RequestLog. A value that it does not know is an error.
 func Handler() (http.Handler, error) {
 	data, err := LoadData(os.Getenv("CLUSTER_DEMO_DATA"))
+	if err != nil {
+		return nil, err
+	}
+	note, err := RequestLog(os.Getenv("CLUSTER_DEMO_LOG"))
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +41,13 @@ func Handler() (http.Handler, error) {
 	mux.HandleFunc("/panic", func(http.ResponseWriter, *http.Request) { panic(errors.New("/panic was asked for")) })
 	mux.HandleFunc("/exit", func(_ http.ResponseWriter, r *http.Request) { Exit(r.URL.Query().Get("code")) })
 	mux.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) { text(w, []byte(FrontPage)) })
-	return mux, nil
+	if note == nil {
+		return mux, nil
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		note(r.Method, r.URL.Path)
+		mux.ServeHTTP(w, r)
+	}), nil
 }
 
 func text(w http.ResponseWriter, body []byte) {

@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -11,23 +12,31 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 )
 
-// envExit makes the test binary a process that asks its own handler for the path in it.
-const envExit = "DEMO_TEST_EXIT"
+// Variables that make the test binary a process that asks its own handler for the path in it.
+const (
+	envExit = "DEMO_TEST_EXIT" // which ends the process
+	envLog  = "DEMO_TEST_LOG"  // and lives until its standard input ends: what it logs is written later
+)
 
 func TestMain(m *testing.M) {
-	if path := os.Getenv(envExit); path != "" {
+	if path := os.Getenv(envExit) + os.Getenv(envLog); path != "" {
 		handler, err := Handler()
 		if err != nil {
 			panic(err)
 		}
 		handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, path, nil))
-		os.Exit(99) // it should not come here
+		if os.Getenv(envExit) != "" {
+			os.Exit(99) // it should not come here
+		}
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(0)
 	}
 	os.Exit(m.Run())
 }
@@ -114,13 +123,65 @@ func TestFrontPage(t *testing.T) {
 func TestWaits(t *testing.T) {
 	h := handler(t, "")
 	for _, path := range []string{"/io", "/io_native"} {
-		for query, least := range map[string]time.Duration{"": 5 * time.Millisecond, "?ms=20": 20 * time.Millisecond, "?ms=soon": 5 * time.Millisecond, "?other=1": 5 * time.Millisecond} {
+		for query, least := range map[string]time.Duration{"": 5 * time.Millisecond, "?ms=20": 20 * time.Millisecond, "?ms=soon": 5 * time.Millisecond, "?ms=7.25": 7250 * time.Microsecond, "?other=1": 5 * time.Millisecond} {
 			started := time.Now()
 			body := bodyOf(t, get(h, path+query))
 			if took := time.Since(started); body != "ok" || took < least || took > least+5*time.Second {
 				t.Errorf("%s%s: %q after %v, want ok after %v", path, query, body, took, least)
 			}
 		}
+	}
+}
+
+func TestWait(t *testing.T) {
+	for ms, wanted := range map[string]time.Duration{
+		"": 5 * time.Millisecond, "0": 0, "12": 12 * time.Millisecond, "4.732": 4732 * time.Microsecond, "0.0005": 500 * time.Nanosecond,
+		".5": 500 * time.Microsecond, "-0.1": 0, "-5": 0, "60000": time.Minute, "60000.1": time.Minute, "1e30": time.Minute,
+		"4,732": 5 * time.Millisecond, "NaN": 5 * time.Millisecond, "1e999": 5 * time.Millisecond, "5ms": 5 * time.Millisecond,
+	} {
+		if got := Wait(ms); got != wanted {
+			t.Errorf("Wait(%q) = %v, want %v", ms, got, wanted)
+		}
+	}
+}
+
+// Each way to log has its own place, which is a process's.
+func TestRequestLog(t *testing.T) {
+	for kind, wanted := range map[string]string{
+		"shared":  `^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d\.\d{6} request method=GET path="/cpu"\n$`,
+		"handler": `^time=\S+ level=INFO msg=request method=GET path=/cpu\n$`,
+	} {
+		process := exec.Command(os.Args[0])
+		process.Env = append(os.Environ(), "CLUSTER_DEMO_LOG="+kind, envLog+"=/cpu?n=1", "GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0")
+		in, err := process.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		pipe := process.StdoutPipe
+		if kind == "handler" {
+			pipe = process.StderrPipe
+		}
+		out, err := pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := process.Start(); err != nil {
+			t.Fatal(err)
+		}
+		watchdog := time.AfterFunc(30*time.Second, func() { process.Process.Kill() })
+		line, err := bufio.NewReader(out).ReadString('\n')
+		if !regexp.MustCompile(wanted).MatchString(line) {
+			t.Errorf("%s: the line is %q (%v), want %s", kind, line, err, wanted)
+		}
+		in.Close()
+		if err := process.Wait(); err != nil {
+			t.Errorf("%s: %v", kind, err)
+		}
+		watchdog.Stop()
+	}
+	t.Setenv("CLUSTER_DEMO_LOG", "all")
+	if _, err := Handler(); err == nil || err.Error() != `CLUSTER_DEMO_LOG="all" is no way to log: write shared or handler` {
+		t.Errorf("an unknown way: %v", err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"io"
+	"math"
 	"os"
 	"strconv"
 	"time"
@@ -26,6 +27,7 @@ const (
 	tenKilobytes = 10 << 10
 	defaultFib   = 20
 	defaultWait  = 5 * time.Millisecond
+	maxWait      = time.Minute
 	maxFib       = 45
 )
 
@@ -58,10 +60,14 @@ func Fibonacci(n int) int {
 	return Fibonacci(n-1) + Fibonacci(n-2)
 }
 
-// Wait is how long /io?ms= waits, at most a minute.
+// Wait is how long /io?ms= waits: milliseconds, which may have decimals, at most a minute.
 func Wait(ms string) time.Duration {
-	d := time.Duration(number(ms, int(defaultWait/time.Millisecond))) * time.Millisecond
-	return min(max(d, 0), time.Minute)
+	n, err := strconv.ParseFloat(ms, 64)
+	if err != nil || math.IsNaN(n) {
+		return defaultWait
+	}
+	n = min(max(n, 0), float64(maxWait/time.Millisecond)) // before it is a Duration, which large numbers overflow
+	return time.Duration(math.Round(n * float64(time.Millisecond)))
 }
 
 // Upload reads a body and returns what /upload says of it, or the error of the body.

@@ -15,10 +15,14 @@ import (
 
 const textPlain = "text/plain; charset=utf-8"
 
-// Server serves what demo.Handler does. The error is one of CLUSTER_DEMO_DATA. It streams bodies, so that /upload takes
-// those of any size.
+// Server serves what demo.Handler does. The error is one of the same variables. It streams bodies, so that /upload takes those of
+// any size.
 func Server() (*fasthttp.Server, error) {
 	data, err := demo.LoadData(os.Getenv("CLUSTER_DEMO_DATA"))
+	if err != nil {
+		return nil, err
+	}
+	note, err := demo.RequestLog(os.Getenv("CLUSTER_DEMO_LOG"))
 	if err != nil {
 		return nil, err
 	}
@@ -49,6 +53,13 @@ func Server() (*fasthttp.Server, error) {
 			text(ctx, []byte(demo.FrontPage))
 		default:
 			fail(ctx, demo.NotFound, fasthttp.StatusNotFound)
+		}
+	}
+	if note != nil {
+		silent := handler
+		handler = func(ctx *fasthttp.RequestCtx) {
+			note(string(ctx.Method()), string(ctx.Path()))
+			silent(ctx)
 		}
 	}
 	return &fasthttp.Server{Handler: handler, StreamRequestBody: true, NoDefaultServerHeader: true}, nil

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -91,7 +92,7 @@ func TestSameAnswers(t *testing.T) {
 	fast, plain := serve(t, "")
 	for _, target := range []string{
 		"/", "/plaintext", "/10k", "/cpu", "/cpu?n=0", "/cpu?n=10", "/cpu?n=ten", "/cpu?n=", "/cpu?n=-1", "/cpu?n=46", "/cpu?n=46&n=1",
-		"/io?ms=0", "/io", "/io_native?ms=0", "/io_native", "/upload", "/pid", "/app", "/nowhere", "/cpu/deeper", "/CPU",
+		"/io?ms=0", "/io?ms=0.25", "/io", "/io_native?ms=0", "/io_native?ms=0.25", "/io_native", "/upload", "/pid", "/app", "/nowhere", "/cpu/deeper", "/CPU",
 	} {
 		for _, method := range []string{"GET", "POST"} {
 			if got, wanted := ask(t, fast, method, target, nil), ask(t, plain, method, target, nil); got != wanted {
@@ -121,6 +122,40 @@ func TestBadData(t *testing.T) {
 	t.Setenv("CLUSTER_DEMO_DATA", "much")
 	if _, err := Server(); err == nil {
 		t.Error("no error")
+	}
+}
+
+func TestBadLog(t *testing.T) {
+	t.Setenv("CLUSTER_DEMO_LOG", "all")
+	if _, err := Server(); err == nil || !strings.Contains(err.Error(), "shared or handler") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// The line is the same as with net/http, and the answer comes after it.
+func TestLog(t *testing.T) {
+	t.Setenv("CLUSTER_DEMO_LOG", "shared")
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	stdout := os.Stdout
+	os.Stdout = w
+	fast, plain := serve(t, "")
+	os.Stdout = stdout
+	for _, c := range []*http.Client{fast, plain} {
+		if answer := ask(t, c, "POST", "/cpu?n=10", nil); !strings.HasSuffix(answer, "\n55") {
+			t.Errorf("the answer is %q", answer)
+		}
+	}
+	w.Close()
+	lines, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(regexp.MustCompile(`(?m)^\S+ \S+ request method=POST path="/cpu"$`).FindAll(lines, -1)); n != 2 || bytes.Count(lines, []byte("\n")) != 2 {
+		t.Errorf("both engines logged %q", lines)
 	}
 }
 

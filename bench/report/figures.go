@@ -1,0 +1,153 @@
+package report
+
+import (
+	"strings"
+	"time"
+
+	"github.com/prefork/cluster/bench/load"
+	"github.com/prefork/cluster/bench/record"
+	"github.com/prefork/cluster/bench/target"
+)
+
+// A Figure is a number that a table can show of a trial.
+type Figure struct {
+	Name   string // in suite.Table
+	Header string
+	Unit   string // empty: a count or a ratio
+	Digits int    // behind the decimal point
+	Lower  bool   // is better
+	Total  bool   // of all rounds is shown, not the median: what was lost in one round only must be seen
+	Needs  string // what it takes to know it, for people
+	Of     func(record.Trial) (value float64, ok bool)
+}
+
+// Column is the header with the unit.
+func (f Figure) Column() string {
+	if f.Unit == "" {
+		return f.Header
+	}
+	return f.Header + ", " + f.Unit
+}
+
+const (
+	needsAnswers  = "known only of a load that was answered"
+	needsUsage    = "known only of a load that was answered, where the processes can be read (Linux)"
+	needsTool     = "known only of a load that was answered, if its tool tells"
+	needsService  = "known only of an open loop that asks for a service time"
+	needsMemory   = "known only where the processes can be read (Linux)"
+	needsPSS      = "known only where there is /proc/PID/smaps_rollup"
+	needsSchedule = "known only of a load that was answered, where there is /proc/PID/schedstat"
+	needsCounters = "known only of a cluster under load, which counts it itself"
+)
+
+// Figures are all that tables may name. What is per request is per answered one; a MiB is 2²⁰ bytes, because the kernel
+// counts memory in KiB, and the limits of cgroups and of Go's heap are set in MiB. Memory that names no moment is that in
+// the last moments of the load, or when the target became ready if there was none.
+func Figures() []Figure {
+	return []Figure{
+		{Name: "rate", Header: "rate", Unit: "requests/s", Needs: needsAnswers, Of: rate},
+		{Name: "cpu", Header: "CPU", Unit: "µs/request", Digits: 2, Lower: true, Needs: needsUsage, Of: perRequest(record.Trial.Serving)},
+		{Name: "cpu_all", Header: "CPU with master", Unit: "µs/request", Digits: 2, Lower: true, Needs: needsUsage, Of: perRequest(record.Trial.CPU)},
+		{Name: "gen_cpu", Header: "generator", Unit: "µs/request", Digits: 2, Lower: true, Needs: needsUsage, Of: perRequest(generator)},
+		{Name: "efficiency", Header: "efficiency", Unit: "requests/CPU second", Needs: needsUsage, Of: efficiency},
+		{Name: "ok", Header: "ok", Total: true, Needs: needsAnswers, Of: succeeded},
+		{Name: "lost", Header: "lost", Lower: true, Total: true, Needs: needsAnswers, Of: lost},
+		{Name: "late", Header: "sent late", Unit: "%", Digits: 2, Lower: true, Needs: "known only of an open loop", Of: late},
+
+		latency("p50", func(d load.Distribution) time.Duration { return d.P50 }),
+		latency("p90", func(d load.Distribution) time.Duration { return d.P90 }),
+		latency("p99", func(d load.Distribution) time.Duration { return d.P99 }),
+		latency("p999", func(d load.Distribution) time.Duration { return d.P999 }),
+		latency("max", func(d load.Distribution) time.Duration { return d.Max }),
+		latency("mean", func(d load.Distribution) time.Duration { return d.Mean }),
+		latency("sd", func(d load.Distribution) time.Duration { return d.SD }),
+		wait("p50", func(d load.Distribution) time.Duration { return d.P50 }),
+		wait("p90", func(d load.Distribution) time.Duration { return d.P90 }),
+		wait("p99", func(d load.Distribution) time.Duration { return d.P99 }),
+		wait("p999", func(d load.Distribution) time.Duration { return d.P999 }),
+		wait("max", func(d load.Distribution) time.Duration { return d.Max }),
+
+		memory("idle_pss", "PSS idle", needsPSS, func(t record.Trial) (int64, int) { return t.Idle.Serving.PSS, 1 }),
+		memory("loaded_pss", "PSS loaded", needsPSS, func(t record.Trial) (int64, int) { return t.Loaded.Serving.PSS, 1 }),
+		memory("rest_pss", "PSS after the load", needsPSS, func(t record.Trial) (int64, int) { return t.Rest.Serving.PSS, 1 }),
+		memory("master_pss", "PSS of the master", needsPSS+", of a target with a master", func(t record.Trial) (int64, int) { return moment(t).Master.PSS, 1 }),
+		memory("sum_pss", "PSS with master", needsPSS, func(t record.Trial) (int64, int) {
+			m := moment(t)
+			if m.Serving.PSS == 0 || m.Master.Processes > 0 && m.Master.PSS == 0 {
+				return 0, 1
+			}
+			return m.Serving.PSS + m.Master.PSS, 1
+		}),
+		memory("sum_rss", "RSS with master", needsMemory, func(t record.Trial) (int64, int) {
+			m := moment(t)
+			return m.Serving.RSS + m.Master.RSS, 1
+		}),
+		memory("anonymous", "anonymous", needsPSS, func(t record.Trial) (int64, int) { return moment(t).Serving.Anonymous, 1 }),
+		memory("shared", "shared", needsPSS, func(t record.Trial) (int64, int) { return moment(t).Serving.Shared, 1 }),
+		memory("private", "private", needsPSS, func(t record.Trial) (int64, int) { return moment(t).Serving.Private, 1 }),
+		memory("per_worker_pss", "PSS a worker", needsPSS, func(t record.Trial) (int64, int) {
+			m := moment(t).Serving
+			return m.PSS, m.Processes
+		}),
+		memory("per_thread_pss", "PSS a thread", needsPSS+", of a target whose number of workers and threads is given", func(t record.Trial) (int64, int) {
+			return moment(t).Serving.PSS, t.Target.Workers * t.Target.Threads
+		}),
+
+		{Name: "switches", Header: "context switches", Unit: "1/request", Digits: 2, Lower: true, Needs: needsUsage, Of: switches},
+		{Name: "run_queue", Header: "wait for a CPU", Unit: "µs/request", Digits: 2, Lower: true, Needs: needsSchedule, Of: runQueue},
+		{Name: "gc", Header: "GC", Unit: "% of CPU", Digits: 1, Lower: true, Needs: needsCounters, Of: collection},
+		{Name: "sched_p99", Header: "goroutine's wait p99", Unit: "ms", Digits: 3, Lower: true, Needs: needsCounters, Of: scheduling},
+		{Name: "share_max", Header: "fullest slot ÷ mean", Digits: 2, Lower: true, Needs: needsCounters, Of: fullest},
+		{Name: "ready", Header: "ready", Unit: "ms", Digits: 1, Lower: true, Needs: "known only of a target that became ready", Of: func(t record.Trial) (float64, bool) {
+			return t.Ready.Seconds() * 1e3, t.Ready > 0
+		}},
+		{Name: "event_took", Header: "event took", Unit: "s", Digits: 2, Lower: true, Needs: "known only of a step with events none of which failed", Of: eventTook},
+	}
+}
+
+// Lookup finds a figure by its name.
+func Lookup(name string) (Figure, bool) {
+	for _, f := range Figures() {
+		if f.Name == name {
+			return f, true
+		}
+	}
+	return Figure{}, false
+}
+
+func latency(name string, of func(load.Distribution) time.Duration) Figure {
+	return Figure{Name: name, Header: strings.Replace(name, "p999", "p99.9", 1), Unit: "ms", Digits: 3, Lower: true, Needs: needsTool, Of: func(t record.Trial) (float64, bool) {
+		if t.Result == nil || of(t.Result.Latency) == 0 {
+			return 0, false
+		}
+		return of(t.Result.Latency).Seconds() * 1e3, true
+	}}
+}
+
+func wait(name string, of func(load.Distribution) time.Duration) Figure {
+	return Figure{Name: "wait_" + name, Header: "wait " + strings.Replace(name, "p999", "p99.9", 1), Unit: "ms", Digits: 3, Lower: true, Needs: needsService, Of: func(t record.Trial) (float64, bool) {
+		if t.Result == nil || t.Result.Wait == nil || t.Result.Wait.Count == 0 {
+			return 0, false
+		}
+		return of(*t.Result.Wait).Seconds() * 1e3, true
+	}}
+}
+
+// memory is a figure of bytes, divided by how many share them. 0 bytes or nobody: not known.
+func memory(name, header, needs string, of func(record.Trial) (bytes int64, among int)) Figure {
+	return Figure{Name: name, Header: header, Unit: "MiB", Digits: 2, Lower: true, Needs: needs, Of: func(t record.Trial) (float64, bool) {
+		bytes, among := of(t)
+		if bytes <= 0 || among <= 0 {
+			return 0, false
+		}
+		return float64(bytes) / float64(among) / (1 << 20), true
+	}}
+}
+
+// moment is the memory under load, else that of the idle target.
+func moment(t record.Trial) target.Memory {
+	if t.Loaded.Serving.Processes > 0 {
+		return t.Loaded
+	}
+	return t.Idle
+}

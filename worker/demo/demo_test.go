@@ -107,7 +107,7 @@ func TestAnswers(t *testing.T) {
 	if n := len(bodyOf(t, get(h, "/10k"))); n != 10_240 {
 		t.Errorf("/10k has %d bytes", n)
 	}
-	if length := get(h, "/10k").Header().Get("Content-Length"); length != "10240" {
+	if length := get(h, "/10k").Header.Get("Content-Length"); length != "10240" {
 		t.Errorf("/10k says that it has %q bytes", length)
 	}
 }

@@ -25,7 +25,7 @@ type Spec struct {
 	Program  []string `json:"program,omitempty"` // of Cluster: what the workers run; empty: the reference application
 	Env      []string `json:"env,omitempty"`     // NAME=VALUE
 	Binary   string   `json:"binary,omitempty"`  // another build of the command
-	Output   bool     `json:"output,omitempty"`  // what it prints goes to a file that is removed later, not to /dev/null
+	Output   bool     `json:"output,omitempty"`  // what it prints goes to a file that is removed later, not to /dev/null; its errors always do
 }
 
 // Kind is what a target is.
@@ -54,6 +54,7 @@ type Counters struct {
 	Slots    []int64          `json:"slots,omitempty"`    // requests of each slot
 	GC       time.Duration    `json:"gc_cpu_ns,omitempty"`
 	// Scheduling latencies of goroutines (/sched/latencies of runtime/metrics): cumulative counts by upper bound in seconds.
+	// The last bound is finite, 128 s; what took longer is not here.
 	SchedBounds []float64 `json:"sched_bounds,omitempty"`
 	SchedCounts []uint64  `json:"sched_counts,omitempty"`
 }

@@ -32,7 +32,8 @@ var units = []struct {
 
 // Benchfmt writes the trials in the Go benchmark format (https://golang.org/design/14313-benchmark-format) for benchstat, a
 // line each: Benchmark<Suite>/<cell>/<step>. Failed trials are left out, and a base that was measured again in its round,
-// because values of one round depend on each other and benchstat takes them as if they did not.
+// because values of one round depend on each other and benchstat takes them as if they did not. Two versions are compared by
+// benchstat -ignore commit OLD NEW: it keeps results apart whose configuration differs.
 func Benchfmt(w io.Writer, run record.Run, trials []record.Trial) error {
 	out := benchfmt.NewWriter(w)
 	for _, u := range units {
@@ -48,9 +49,7 @@ func Benchfmt(w io.Writer, run record.Run, trials []record.Trial) error {
 		{"cpus", strconv.Itoa(run.CPUs)},
 		{"kernel", run.Kernel},
 		{"go", run.Go},
-		{"version", run.Version},
 		{"commit", run.Commit},
-		{"started", run.Started.UTC().Format("2006-01-02T15:04:05Z")},
 	} {
 		if c[1] != "" {
 			config = append(config, benchfmt.Config{Key: c[0], Value: []byte(c[1]), File: true})

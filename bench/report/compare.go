@@ -78,10 +78,11 @@ func warnings(a, z record.Run) []string {
 		{"CPU", a.CPU, z.CPU},
 		{"number of CPUs", strconv.Itoa(a.CPUs), strconv.Itoa(z.CPUs)},
 		{"memory", memorySize(a), memorySize(z)},
-		{"Go", a.Go, z.Go},
+		{"Go version", a.Go, z.Go},
 	} {
 		if fact.old != fact.new {
-			lines = append(lines, fmt.Sprintf("WARNING: the %s differs (%s, %s): the runs cannot tell what the program changed.", fact.what, fact.old, fact.new))
+			lines = append(lines, fmt.Sprintf("WARNING: the %s differs (%s, %s): the runs cannot tell what the program changed.",
+				fact.what, fact.old, fact.new))
 		}
 	}
 	if a.Quick || z.Quick {

@@ -37,6 +37,9 @@ const (
 	needsMemory   = "known only where the processes can be read (Linux)"
 	needsPSS      = "known only where there is /proc/PID/smaps_rollup"
 	needsSchedule = "known only of a load that was answered, where there is /proc/PID/schedstat"
+	needsMaster   = needsPSS + ", of a target with a master"
+	needsThreads  = needsPSS + ", of a target whose number of workers and threads is given"
+	needsEvents   = "known only of a step with events none of which failed"
 	needsCounters = "known only of a cluster under load, which counts it itself"
 )
 
@@ -70,7 +73,7 @@ func Figures() []Figure {
 		memory("idle_pss", "PSS idle", needsPSS, func(t record.Trial) (int64, int) { return t.Idle.Serving.PSS, 1 }),
 		memory("loaded_pss", "PSS loaded", needsPSS, func(t record.Trial) (int64, int) { return t.Loaded.Serving.PSS, 1 }),
 		memory("rest_pss", "PSS after the load", needsPSS, func(t record.Trial) (int64, int) { return t.Rest.Serving.PSS, 1 }),
-		memory("master_pss", "PSS of the master", needsPSS+", of a target with a master", func(t record.Trial) (int64, int) { return moment(t).Master.PSS, 1 }),
+		memory("master_pss", "PSS of the master", needsMaster, func(t record.Trial) (int64, int) { return moment(t).Master.PSS, 1 }),
 		memory("sum_pss", "PSS with master", needsPSS, func(t record.Trial) (int64, int) {
 			m := moment(t)
 			if m.Serving.PSS == 0 || m.Master.Processes > 0 && m.Master.PSS == 0 {
@@ -89,7 +92,7 @@ func Figures() []Figure {
 			m := moment(t).Serving
 			return m.PSS, m.Processes
 		}),
-		memory("per_thread_pss", "PSS a thread", needsPSS+", of a target whose number of workers and threads is given", func(t record.Trial) (int64, int) {
+		memory("per_thread_pss", "PSS a thread", needsThreads, func(t record.Trial) (int64, int) {
 			return moment(t).Serving.PSS, t.Target.Workers * t.Target.Threads
 		}),
 
@@ -98,10 +101,8 @@ func Figures() []Figure {
 		{Name: "gc", Header: "GC", Unit: "% of CPU", Digits: 1, Lower: true, Needs: needsCounters, Of: collection},
 		{Name: "sched_p99", Header: "goroutine's wait p99", Unit: "ms", Digits: 3, Lower: true, Needs: needsCounters, Of: scheduling},
 		{Name: "share_max", Header: "fullest slot ÷ mean", Digits: 2, Lower: true, Needs: needsCounters, Of: fullest},
-		{Name: "ready", Header: "ready", Unit: "ms", Digits: 1, Lower: true, Needs: "known only of a target that became ready", Of: func(t record.Trial) (float64, bool) {
-			return t.Ready.Seconds() * 1e3, t.Ready > 0
-		}},
-		{Name: "event_took", Header: "event took", Unit: "s", Digits: 2, Lower: true, Needs: "known only of a step with events none of which failed", Of: eventTook},
+		{Name: "ready", Header: "ready", Unit: "ms", Digits: 1, Lower: true, Needs: "known only of a target that became ready", Of: ready},
+		{Name: "event_took", Header: "event took", Unit: "s", Digits: 2, Lower: true, Needs: needsEvents, Of: eventTook},
 	}
 }
 
@@ -116,20 +117,29 @@ func Lookup(name string) (Figure, bool) {
 }
 
 func latency(name string, of func(load.Distribution) time.Duration) Figure {
-	return Figure{Name: name, Header: strings.Replace(name, "p999", "p99.9", 1), Unit: "ms", Digits: 3, Lower: true, Needs: needsTool, Of: func(t record.Trial) (float64, bool) {
+	return milliseconds(name, percentile(name), needsTool, func(t record.Trial) (time.Duration, bool) {
 		if t.Result == nil || of(t.Result.Latency) == 0 {
 			return 0, false
 		}
-		return of(t.Result.Latency).Seconds() * 1e3, true
-	}}
+		return of(t.Result.Latency), true
+	})
 }
 
 func wait(name string, of func(load.Distribution) time.Duration) Figure {
-	return Figure{Name: "wait_" + name, Header: "wait " + strings.Replace(name, "p999", "p99.9", 1), Unit: "ms", Digits: 3, Lower: true, Needs: needsService, Of: func(t record.Trial) (float64, bool) {
+	return milliseconds("wait_"+name, "wait "+percentile(name), needsService, func(t record.Trial) (time.Duration, bool) {
 		if t.Result == nil || t.Result.Wait == nil || t.Result.Wait.Count == 0 {
 			return 0, false
 		}
-		return of(*t.Result.Wait).Seconds() * 1e3, true
+		return of(*t.Result.Wait), true
+	})
+}
+
+func percentile(name string) string { return strings.Replace(name, "p999", "p99.9", 1) }
+
+func milliseconds(name, header, needs string, of func(record.Trial) (time.Duration, bool)) Figure {
+	return Figure{Name: name, Header: header, Unit: "ms", Digits: 3, Lower: true, Needs: needs, Of: func(t record.Trial) (float64, bool) {
+		value, ok := of(t)
+		return value.Seconds() * 1e3, ok
 	}}
 }
 

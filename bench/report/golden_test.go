@@ -50,7 +50,8 @@ func TestGolden(t *testing.T) {
 			}
 			for i := range max(len(got), len(want)) {
 				if line(got, i) != line(want, i) {
-					t.Fatalf("%s:%d is not what is written now (go test ./bench/report -run TestGolden -update)\n%s\nnow\n%s", file, i+1, line(want, i), line(got, i))
+					t.Fatalf("%s:%d is not what is written now (go test ./bench/report -run TestGolden -update)\n%s\nnow\n%s",
+						file, i+1, line(want, i), line(got, i))
 				}
 			}
 		})

@@ -149,6 +149,8 @@ func fullest(t record.Trial) (float64, bool) {
 	return most * float64(len(t.After.Counters.Slots)) / sum, true
 }
 
+func ready(t record.Trial) (float64, bool) { return t.Ready.Seconds() * 1e3, t.Ready > 0 }
+
 // eventTook is the longest of the events.
 func eventTook(t record.Trial) (float64, bool) {
 	longest := time.Duration(0)

@@ -140,7 +140,7 @@ func (l layout) memory(cells []string, step string) picture {
 		"height": barHeight * len(p.Rows),
 		"mark":   object{"type": "bar", "height": 12},
 		"encoding": object{
-			"y": cellAxis(), "x": amount(), "color": color("part", domain), "order": object{"field": "order"},
+			"y": cellAxis(), "x": amount(), "color": color("part", domain, len(domain)), "order": object{"field": "order"},
 			"tooltip": tooltip("cell", "", "part", "part", "text", "memory"),
 		},
 	})
@@ -189,7 +189,7 @@ func (l layout) distribution(cells []string, step string) (picture, error) {
 		},
 		"y":       logarithmic(values),
 		"tooltip": tooltip("cell", "", "percent", "faster than it", "text", "latency"),
-	}, object{"mark": object{"type": "line", "clip": true}})
+	}, object{"mark": object{"type": "line"}})
 	return p, nil
 }
 

@@ -17,7 +17,7 @@ func spec(title string, values []object, view object) object {
 
 // lines draws layers with a colour for each cell. A click on a cell in the legend dims the others.
 func lines(title string, cells []string, values []object, encoding object, layers ...object) object {
-	encoding["color"] = color("cell", cells)
+	encoding["color"] = color("cell", cells, 2)
 	encoding["opacity"] = object{"condition": object{"param": "chosen", "value": 1}, "value": 0.1}
 	layers[len(layers)-1]["params"] = []object{{
 		"name": "chosen", "select": object{"type": "point", "fields": []string{"cell"}}, "bind": "legend",
@@ -75,10 +75,10 @@ func logarithmic(values []object) object {
 	return object{"field": "value", "type": "quantitative", "title": nil, "scale": scale, "axis": object{"tickCount": 5}}
 }
 
-func color(field string, domain []string) object {
+func color(field string, domain []string, columns int) object {
 	return object{
 		"field": field, "type": "nominal", "title": nil, "scale": object{"domain": domain},
-		"legend": object{"orient": "bottom", "direction": "vertical", "columns": 2, "labelLimit": 160, "symbolType": "square"},
+		"legend": object{"orient": "bottom", "columns": columns, "labelLimit": 160, "symbolType": "square"},
 	}
 }
 

@@ -46,6 +46,7 @@ var layout = []struct {
 	{"master/logs", nil},
 	{"master/process", []string{"ipc"}},
 	{"master", []string{"ipc/...", "configs", "metrics", "master/..."}},
+	{"bench/load", nil},
 	{"bench/...", []string{"bench/...", "configs"}},
 	{"internal/traffic", nil},
 	{"internal/testcert", nil},

@@ -50,6 +50,7 @@ var layout = []struct {
 	{"bench/stats", nil},
 	{"bench/record", []string{"bench/load", "bench/suite", "bench/target"}},
 	{"bench/report", []string{"bench/load", "bench/record", "bench/stats", "bench/suite", "bench/target"}},
+	{"bench/load", nil},
 	{"bench/...", []string{"bench/...", "configs"}},
 	{"internal/traffic", nil},
 	{"internal/testcert", nil},

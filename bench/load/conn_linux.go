@@ -313,11 +313,12 @@ func (l *loop) answered(c *conn, ends bool) {
 			l.tally.fail(l.clock-l.began, o, fmt.Sprintf("status %d", c.answer.status))
 		}
 	}
-	announced := l.plan.Fresh || c.answer.closes() || len(c.first) > 0 // the answer may come before all of an upload is written
-	if ends && !announced {
+	early := len(c.first) > 0 || c.broken != nil // before all of an upload was written, which is then the end of the connection
+	expected := l.plan.Fresh || c.answer.closes() || early
+	if ends && !expected {
 		l.noteIdle(false)
 	}
-	if ends || announced {
+	if ends || expected {
 		l.shut(c)
 	}
 	l.release(c)

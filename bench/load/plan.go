@@ -17,7 +17,7 @@ type Plan struct {
 	Requests    int           `json:"requests,omitempty"`    // instead of Duration: the load ends when so many were sent
 	Fresh       bool          `json:"fresh,omitempty"`       // a new connection for each request
 	Body        int           `json:"body,omitempty"`        // bytes of an upload by POST; 0: GET
-	Rate        float64       `json:"rate,omitempty"`        // requests a second, an open loop; 0: a closed one, each connection asks when it was answered
+	Rate        float64       `json:"rate,omitempty"`        // requests a second: an open loop; 0: closed, a connection asks when it was answered
 	Arrivals    Arrivals      `json:"arrivals,omitempty"`    // of an open loop; empty: Poisson
 	Service     Service       `json:"service,omitzero"`      // of an open loop: what is asked of the server
 	Timeout     time.Duration `json:"timeout_ns,omitempty"`  // of one request; 0: 10 s

@@ -305,8 +305,9 @@ func (l *loop) readEnded(c *conn, err error) {
 // answered is told that the answer is whole. If the connection ends with it although the server did not announce that, it
 // was closed while idle.
 func (l *loop) answered(c *conn, ends bool) {
+	o := judge(c.answer.status)
+	l.tally.total[o]++
 	if c.counted {
-		o := judge(c.answer.status)
 		l.open--
 		l.tally.answer(o, l.clock-c.at, c.service, c.got)
 		if o != ok && l.tally.first == "" {
@@ -351,6 +352,9 @@ func (l *loop) shut(c *conn) {
 
 func (l *loop) closeAll() {
 	for i := range l.conns {
+		if s := l.conns[i].state; s == asking || s == backlogged {
+			l.tally.total[abandoned]++
+		}
 		l.shut(&l.conns[i])
 	}
 }

@@ -301,6 +301,7 @@ func (l *loop) rest(c *conn, until time.Duration) {
 
 // settle notes the outcome of a request that was not answered.
 func (l *loop) settle(r request, o outcome, why string) {
+	l.tally.total[o]++
 	if r.counted {
 		l.open--
 		l.tally.outcomes[o]++

@@ -24,6 +24,7 @@ type Result struct {
 	Elapsed    time.Duration    `json:"elapsed_ns"`
 	Answered   int64            `json:"answered"`             // whole answers with any status
 	Outcomes   map[string]int64 `json:"outcomes"`             // how often; see below
+	Total      map[string]int64 `json:"total,omitempty"`      // of all requests, those of the warm-up too: what a server has counted when all is over; abandoned: without an answer then. wrk and ab do not tell
 	Bytes      int64            `json:"bytes"`                // of the answers
 	Opened     int64            `json:"connections_opened"`   // in all, warm-up included
 	Latency    Distribution     `json:"latency"`              // of answered requests

@@ -24,13 +24,14 @@ const (
 	garbled                   // not HTTP, or bytes that belong to no answer
 	closedIdle                // a connection that was kept was closed without notice before the next request was begun; no loss
 	badStatus                 // 400 or more: what wrk and ab do not tell apart
+	abandoned                 // of the warm-up, and still without an answer when the load ended
 
 	outcomes // how many there are
 )
 
 var outcomeNames = [outcomes]string{
 	ok: "ok", status4xx: "4xx", status5xx: "5xx", refused: "refused", reset: "reset", empty: "empty", truncated: "truncated",
-	timeout: "timeout", garbled: "garbled", closedIdle: "closed_idle", badStatus: "4xx_5xx",
+	timeout: "timeout", garbled: "garbled", closedIdle: "closed_idle", badStatus: "4xx_5xx", abandoned: "abandoned",
 }
 
 func (o outcome) String() string { return outcomeNames[o] }
@@ -48,7 +49,8 @@ func judge(status int) outcome {
 
 // tally counts what became of the requests of a load.
 type tally struct {
-	outcomes [outcomes]int64
+	outcomes [outcomes]int64 // of what counts
+	total    [outcomes]int64 // of all requests
 	answered int64
 	bytes    int64
 	latency  spread
@@ -102,18 +104,23 @@ func (t *tally) fail(at time.Duration, o outcome, why string) {
 // result leaves out what the generator itself has to say.
 func (t *tally) result() Result {
 	r := Result{
-		Answered: t.answered, Outcomes: map[string]int64{}, Bytes: t.bytes, Latency: t.latency.distribution(), First: t.first,
-	}
-	for o, n := range t.outcomes {
-		if n > 0 {
-			r.Outcomes[outcome(o).String()] = n
-		}
+		Answered: t.answered, Outcomes: named(t.outcomes), Total: named(t.total), Bytes: t.bytes, Latency: t.latency.distribution(), First: t.first,
 	}
 	if t.wait != nil {
 		wait := t.wait.distribution()
 		r.Wait = &wait
 	}
 	return r
+}
+
+func named(counts [outcomes]int64) map[string]int64 {
+	byName := map[string]int64{}
+	for o, n := range counts {
+		if n > 0 {
+			byName[outcome(o).String()] = n
+		}
+	}
+	return byName
 }
 
 // spread gathers times: the percentiles by an HdrHistogram, mean and standard deviation exactly (by Welford's method,

@@ -26,6 +26,7 @@ type Run struct {
 	Memory  int64             `json:"memory_bytes"`
 	Sysctls map[string]string `json:"sysctls"` // that matter for what is measured
 	Host    string            `json:"os"`
+	Notes   []string          `json:"notes,omitempty"` // versions of peers, and what was not measured and why
 }
 
 // Format is the version of the files.
@@ -49,6 +50,9 @@ type Trial struct {
 	Result *load.Result   `json:"result,omitempty"` // nil for a step without load
 	Before target.Reading `json:"before,omitzero"`  // around what was counted
 	After  target.Reading `json:"after,omitzero"`
+
+	// Final is what the target's own counters say after the last answer, from its start on.
+	Final target.Counters `json:"final,omitzero"`
 
 	Idle   target.Memory `json:"memory_idle,omitzero"`   // ready, before the first load
 	Loaded target.Memory `json:"memory_loaded,omitzero"` // in the last moments of the load

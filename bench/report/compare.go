@@ -85,7 +85,7 @@ func warnings(a, z record.Run) []string {
 				fact.what, fact.old, fact.new))
 		}
 	}
-	if a.Quick || z.Quick {
+	if a.Options.Quick || z.Options.Quick {
 		lines = append(lines, "WARNING: a quick run is among them. Its numbers are worth little.")
 	}
 	return lines

@@ -33,7 +33,7 @@ func TestCompareWarns(t *testing.T) {
 		{"CPUs", func(r *record.Run) { r.CPUs = 4 }, "the number of CPUs differs (2, 4)"},
 		{"memory", func(r *record.Run) { r.Memory = 1 << 30 }, "the memory differs (8.0 GiB, 1.0 GiB)"},
 		{"Go", func(r *record.Run) { r.Go = "go1.27" }, "the Go version differs (go1.26.0, go1.27)"},
-		{"quick", func(r *record.Run) { r.Quick = true }, "a quick run is among them"},
+		{"quick", func(r *record.Run) { r.Options.Quick = true }, "a quick run is among them"},
 	}
 	for _, test := range tests {
 		other := syntheticRun()

@@ -45,7 +45,7 @@ const (
 
 // Figures are all that tables may name. What is per request is per answered one; a MiB is 2²⁰ bytes, because the kernel
 // counts memory in KiB, and the limits of cgroups and of Go's heap are set in MiB. Memory that names no moment is that in
-// the last moments of the load, or when the target became ready if there was none.
+// the last moments of the load; of a step without one, that after its event.
 func Figures() []Figure {
 	return []Figure{
 		{Name: "rate", Header: "rate", Unit: "requests/s", Needs: needsAnswers, Of: rate},
@@ -53,6 +53,7 @@ func Figures() []Figure {
 		{Name: "cpu_all", Header: "CPU with master", Unit: "µs/request", Digits: 2, Lower: true, Needs: needsUsage, Of: perRequest(record.Trial.CPU)},
 		{Name: "gen_cpu", Header: "generator", Unit: "µs/request", Digits: 2, Lower: true, Needs: needsUsage, Of: perRequest(generator)},
 		{Name: "efficiency", Header: "efficiency", Unit: "requests/CPU second", Needs: needsUsage, Of: efficiency},
+		{Name: "of_slots", Header: "of threads ÷ wait", Unit: "%", Needs: "known only of loads that wait in a target whose number of threads is known", Of: ofSlots},
 		{Name: "ok", Header: "ok", Total: true, Needs: needsAnswers, Of: succeeded},
 		{Name: "lost", Header: "lost", Lower: true, Total: true, Needs: needsAnswers, Of: lost},
 		{Name: "late", Header: "sent late", Unit: "%", Digits: 2, Lower: true, Needs: "known only of an open loop", Of: late},
@@ -158,6 +159,9 @@ func memory(name, header, needs string, of func(record.Trial) (bytes int64, amon
 func moment(t record.Trial) target.Memory {
 	if t.Loaded.Serving.Processes > 0 {
 		return t.Loaded
+	}
+	if t.Rest.Serving.Processes > 0 { // a step that was an event only
+		return t.Rest
 	}
 	return t.Idle
 }

@@ -30,6 +30,7 @@ func full() record.Trial {
 	return record.Trial{
 		Target: target.Spec{Kind: target.Cluster, Workers: 2, Threads: 4},
 		Ready:  45 * ms,
+		Load:   load.Plan{Path: "/io"},
 		Result: &load.Result{
 			Elapsed: 2 * time.Second, Answered: 1000, CPU: 5 * ms,
 			Outcomes: map[string]int64{
@@ -61,7 +62,7 @@ func full() record.Trial {
 func TestFigures(t *testing.T) {
 	t.Parallel()
 	want := map[string]float64{
-		"rate": 500, "cpu": 40, "cpu_all": 42, "gen_cpu": 5, "efficiency": 25000, "ok": 980, "lost": 36, "late": 2.5,
+		"rate": 500, "cpu": 40, "cpu_all": 42, "gen_cpu": 5, "efficiency": 25000, "of_slots": 31.25, "ok": 980, "lost": 36, "late": 2.5,
 		"p50": 5, "p90": 9, "p99": 10, "p999": 11, "max": 12, "mean": 7, "sd": 3,
 		"wait_p50": 0, "wait_p90": 1, "wait_p99": 2, "wait_p999": 3, "wait_max": 4,
 		"idle_pss": 20, "loaded_pss": 40, "rest_pss": 60, "master_pss": 8, "sum_pss": 48, "sum_rss": 78,
@@ -102,7 +103,7 @@ func TestFiguresUnknown(t *testing.T) {
 	}{
 		{"nothing", record.Trial{}, all},
 		{"no load", change(func(t *record.Trial) { t.Result = nil }), []string{
-			"rate", "cpu", "cpu_all", "gen_cpu", "efficiency", "ok", "lost", "late", "p50", "p90", "p99", "p999", "max", "mean", "sd",
+			"rate", "cpu", "cpu_all", "gen_cpu", "efficiency", "of_slots", "ok", "lost", "late", "p50", "p90", "p99", "p999", "max", "mean", "sd",
 			"wait_p50", "wait_p90", "wait_p99", "wait_p999", "wait_max", "switches", "run_queue",
 		}},
 		{"a tool that knows no tail", change(func(t *record.Trial) { t.Result.Latency.P999 = 0 }), []string{"p999"}},
@@ -124,7 +125,8 @@ func TestFiguresUnknown(t *testing.T) {
 		}},
 		{"a master that cannot be read", change(func(t *record.Trial) { t.Loaded.Master.PSS = 0 }), []string{"master_pss", "sum_pss"}},
 		{"no master", change(func(t *record.Trial) { t.Loaded.Master = proc.Memory{} }), []string{"master_pss"}},
-		{"no number of threads", change(func(t *record.Trial) { t.Target.Threads = 0 }), []string{"per_thread_pss"}},
+		{"no number of threads", change(func(t *record.Trial) { t.Target.Threads = 0 }), []string{"of_slots", "per_thread_pss"}},
+		{"a load that does not wait", change(func(t *record.Trial) { t.Load.Path = "/plaintext" }), []string{"of_slots"}},
 		{"an event failed", change(func(t *record.Trial) { t.Events[1].Error = "no" }), []string{"event_took"}},
 	}
 	for _, test := range tests {
@@ -140,12 +142,16 @@ func TestFiguresUnknown(t *testing.T) {
 	}
 }
 
-// Memory without a load is that of the idle target.
+// Memory without a load is that after the step, or of the idle target.
 func TestFiguresIdle(t *testing.T) {
 	t.Parallel()
+	f, _ := Lookup("sum_pss")
 	trial := full()
 	trial.Loaded = target.Memory{}
-	f, _ := Lookup("sum_pss")
+	if value, ok := f.Of(trial); !ok || value != 72 {
+		t.Errorf("%v, known: %v; want 72", value, ok)
+	}
+	trial.Rest = target.Memory{}
 	if value, ok := f.Of(trial); !ok || value != 24 {
 		t.Errorf("%v, known: %v; want 24", value, ok)
 	}

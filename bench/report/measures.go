@@ -43,6 +43,19 @@ func efficiency(t record.Trial) (float64, bool) {
 	return n / t.Serving().Seconds(), true
 }
 
+// wait5 is how long the reference application's /io and /io_native wait unless they are told.
+const wait5 = 5 * time.Millisecond
+
+// ofSlots compares the rate with what so many threads can do that only wait.
+func ofSlots(t record.Trial) (float64, bool) {
+	r, ok := rate(t)
+	threads := t.Target.Workers * t.Target.Threads
+	if !ok || threads == 0 || t.Load.Path != "/io" && t.Load.Path != "/io_native" {
+		return 0, false
+	}
+	return 100 * r * wait5.Seconds() / float64(threads), true
+}
+
 func succeeded(t record.Trial) (float64, bool) {
 	if t.Result == nil {
 		return 0, false

@@ -65,8 +65,9 @@ func build(run record.Run, trials []record.Trial, suites []suite.Suite) (view, e
 		}
 		v.Sections = append(v.Sections, part)
 	}
-	if run.Quick {
-		v.Notes = append(v.Notes, "This was a quick run, which shows that everything works. Its numbers are worth little.")
+	v.Notes = append(v.Notes, run.Notes...)
+	if run.Options.Quick {
+		v.Notes = append(v.Notes, "This was a quick run, of fewer cells and short loads: a first look, no result.")
 	}
 	if n := countUnknown(trials, known); n > 0 {
 		v.Notes = append(v.Notes, fmt.Sprintf("%d trials are of suites, cells or steps that this version does not have; they are in no table.", n))
@@ -76,7 +77,7 @@ func build(run record.Run, trials []record.Trial, suites []suite.Suite) (view, e
 
 func countUnknown(trials []record.Trial, known map[record.Key]bool) (n int) {
 	for _, t := range trials {
-		if !known[t.Key()] {
+		if t.Failed == "" && !known[t.Key()] { // failures are listed, also those of starting and stopping
 			n++
 		}
 	}

@@ -228,7 +228,7 @@ func TestMarkdownTells(t *testing.T) {
 	t.Parallel()
 	old := measured("gone", "light", 1, 2)
 	var b bytes.Buffer
-	if err := Markdown(&b, record.Run{Quick: true}, append(old, measured("a", "light", 1)...), []suite.Suite{small()}); err != nil {
+	if err := Markdown(&b, record.Run{Options: suite.Options{Quick: true}}, append(old, measured("a", "light", 1)...), []suite.Suite{small()}); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"a quick run", "2 trials are of suites, cells or steps that this version does not have"} {

@@ -91,7 +91,7 @@ func (s *Suite) measureOwn(o Options) {
 		c := &s.Cells[i]
 		c.Spec.Program = o.Program
 		if c.Spec.Kind == target.Bare {
-			c.Spec.Peer = ""
+			c.Spec.Peer, c.Spec.Ready = "", o.Paths[0]
 		}
 		c.Steps = ownSteps(c.Steps, o)
 	}

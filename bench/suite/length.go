@@ -7,7 +7,7 @@ import (
 	"github.com/prefork/cluster/bench/load"
 )
 
-// quickBudget is how long a suite may take with Quick; variance has a fifth of it.
+// quickBudget is how long a suite may take with Quick; variance has 42 s.
 const quickBudget = 150 * time.Second
 
 // What a trial takes beside its loads, for estimates: start and stop of a target, and the beginning and end of a load.

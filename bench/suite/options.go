@@ -13,18 +13,18 @@ import (
 
 // Options are what a person may want otherwise. Zero values are defaults.
 type Options struct {
-	Workers     int           // of the topology that most suites are about: 8
-	Threads     int           // the same: 3
-	Connections int           // open at a time, of loads that have no reason for a number of their own: 64
-	Duration    time.Duration // of the counted part of a load: 3 s
-	Warmup      time.Duration // a third of it, at most 1 s
-	Rounds      int           // as each suite says
-	Quick       bool          // everything in a few minutes: fewer cells, short loads
-	Tool        load.Tool     // of closed loops
-	Peers       []string      // names of descriptions
-	AltBinary   string        // a second build of the command, for the suite runtime
-	Program     []string      // a user's own program instead of the reference application
-	Paths       []string      // what it is asked for: /
+	Workers     int           `json:"workers"`              // of the topology that most suites are about: 8
+	Threads     int           `json:"threads"`              // the same: 3
+	Connections int           `json:"connections"`          // open at a time, of loads that have no reason for a number of their own: 64
+	Duration    time.Duration `json:"duration_ns"`          // of the counted part of a load: 3 s
+	Warmup      time.Duration `json:"warmup_ns,omitempty"`  // a third of it, at most 1 s
+	Rounds      int           `json:"rounds,omitempty"`     // as each suite says
+	Quick       bool          `json:"quick,omitempty"`      // everything in a few minutes: fewer cells, short loads
+	Tool        load.Tool     `json:"tool"`                 // of closed loops
+	Peers       []string      `json:"peers,omitempty"`      // names of descriptions
+	AltBinary   string        `json:"alt_binary,omitempty"` // a second build of the command, for the suite runtime
+	Program     []string      `json:"program,omitempty"`    // a user's own program instead of the reference application
+	Paths       []string      `json:"paths,omitempty"`      // what it is asked for: /
 }
 
 func (o *Options) complete() {
@@ -122,7 +122,7 @@ func (m maker) finish(o Options) Suite {
 	case o.Quick:
 		budget := quickBudget
 		if m.name == "variance" {
-			budget /= 5
+			budget = budget * 7 / 25
 		}
 		s.fit(budget)
 	case o.Rounds > 0:

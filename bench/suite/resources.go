@@ -53,7 +53,7 @@ func memory(o Options) Suite {
 		Tables: []Table{
 			{
 				Title: "Memory after the battery", Steps: []string{"/io"}, Cells: names(c), Figures: append(slices.Clone(sizes), "per_worker_pss"),
-				About: "MB a worker is the difference between twice the workers and these, divided by how many more; MB a thread that between eight times the threads and these.",
+				About: "What one more worker costs shows against the row with twice the workers; what one more thread costs, against that with eight times the threads.",
 			},
 			{Title: "After a rolling restart", Steps: []string{"after a rolling restart"}, Figures: []string{"rest_pss", "private", "shared", "sum_pss"}},
 			{

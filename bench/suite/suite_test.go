@@ -90,7 +90,7 @@ func TestBasesAreMeasuredTwice(t *testing.T) {
 
 func TestUnknownSuite(t *testing.T) {
 	_, err := Make([]string{"headlin"}, Options{})
-	if err == nil || !strings.Contains(err.Error(), `did you mean "headline"`) && !strings.Contains(err.Error(), "headline") || !strings.Contains(err.Error(), "variance") {
+	if err == nil || !strings.Contains(err.Error(), `did you mean headline`) && !strings.Contains(err.Error(), "headline") || !strings.Contains(err.Error(), "variance") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -15,6 +15,9 @@ import (
 	"github.com/prefork/cluster/bench/proc"
 )
 
+// ErrTaken is in the error of Start if another process listens on the address.
+var ErrTaken = errors.New("taken")
+
 // free is nil if a server may have the address. The probe asks without SO_REUSEPORT, so that it is refused even by
 // listeners that would share.
 func free(addr string) error {
@@ -25,7 +28,7 @@ func free(addr string) error {
 	case err == nil:
 		return l.Close()
 	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("%s is taken by %s: free it or give another", addr, holder(addr))
+		return fmt.Errorf("%s is %w by %s: free it or give another", addr, ErrTaken, holder(addr))
 	}
 	return fmt.Errorf("cannot listen on %s: %w", addr, err)
 }

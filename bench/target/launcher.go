@@ -106,6 +106,10 @@ func (l *Launcher) command(r *Running) (Command, error) {
 		}
 		return Command{Argv: append([]string{r.binary()}, clusterArgs(s, r.addr, r.control)...)}, nil
 	case Bare:
+		if len(s.Program) > 0 { // which the library lets serve alone
+			_, port, _ := net.SplitHostPort(r.addr)
+			return Command{Argv: s.Program, Env: []string{"PORT=" + port}, Ready: s.Ready}, nil
+		}
 		args, err := bareArgs(s, r.addr)
 		return Command{Argv: append([]string{r.binary()}, args...), Ready: "/plaintext"}, err
 	case Peer:

@@ -22,7 +22,8 @@ type Spec struct {
 	Engine   string   `json:"engine,omitempty"`
 	GVL      bool     `json:"gvl,omitempty"`
 	Args     []string `json:"args,omitempty"`    // of Cluster: more flags of cluster start
-	Program  []string `json:"program,omitempty"` // of Cluster: what the workers run; empty: the reference application
+	Program  []string `json:"program,omitempty"` // what the workers run, or of Bare the one process, which is told $PORT; empty: the reference application
+	Ready    string   `json:"ready,omitempty"`   // of Bare with a program: a path that is answered 2xx
 	Env      []string `json:"env,omitempty"`     // NAME=VALUE
 	Binary   string   `json:"binary,omitempty"`  // another build of the command
 	Output   bool     `json:"output,omitempty"`  // what it prints goes to a file that is removed later, not to /dev/null; its errors always do

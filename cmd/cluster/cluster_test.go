@@ -326,8 +326,11 @@ func (c *testCluster) Log() string {
 
 // Processes are the pids of the cluster's processes, its master and what the workers have started included: those that
 // have its mark in their environment.
-func (c *testCluster) Processes() []int {
-	mark := []byte(c.mark + "\x00")
+func (c *testCluster) Processes() []int { return marked(c.mark) }
+
+// marked are the pids of processes that have a variable in their environment.
+func marked(variable string) []int {
+	mark := []byte(variable + "\x00")
 	var pids []int
 	files, _ := filepath.Glob("/proc/[0-9]*/environ")
 	for _, file := range files {

@@ -28,7 +28,7 @@ func run(args []string) int {
 		}
 	}
 	forgetEmpty()
-	err := newApp().Run(withNumbers(args))
+	err := newApp().Run(flagsFirst(withNumbers(args)))
 	if err == nil {
 		return plan.ExitClean
 	}
@@ -91,7 +91,7 @@ func newApp() *cli.App {
 		OnUsageError:         usageError,
 		Commands: []*cli.Command{
 			startCommand(), statusCommand(), restartCommand(), scaleCommand(), stopCommand(),
-			stacksCommand(), reopenLogsCommand(), reloadCommand(), configCommand(), versionCommand(), completionCommand(),
+			stacksCommand(), reopenLogsCommand(), reloadCommand(), configCommand(), benchCommand(), versionCommand(), completionCommand(),
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {

@@ -24,6 +24,7 @@ type Config struct {
 	Dispatch   string // how a connection reaches a worker: reuseport or shared
 	Pool       string // how a request reaches a thread: lease or queue
 	Engine     string // of the reference application: nethttp or fasthttp
+	GVL        bool   // GOMAXPROCS is 1 in each worker process
 	Metrics    string // host:port, or "off"
 
 	Program []string // argv of the workers; empty: the reference application

@@ -18,6 +18,7 @@ var schema = slices.Concat(
 		choice("dispatch", Fixed, "reuseport shared", "how connections reach workers: reuseport, a listener for each; shared, one listener that all take from", func(c *Config) *string { return &c.Dispatch }),
 		choice("pool", Restart, "lease queue", "how requests reach threads: lease, a request runs where it was read; queue, it is handed over to a thread", func(c *Config) *string { return &c.Pool }),
 		choice("engine", Restart, "nethttp fasthttp", "HTTP engine of the reference application; a program has its own", func(c *Config) *string { return &c.Engine }),
+		toggle("gvl", Restart, "one goroutine of a worker process runs Go code at a time, as under Ruby's lock: GOMAXPROCS=1", func(c *Config) *bool { return &c.GVL }),
 	),
 	in(
 		Addresses,

@@ -14,7 +14,7 @@ import (
 // others are values that differ from the default and go with all others, as a person writes them, and as they come back.
 var others = map[string]struct{ written, text string }{
 	"workers": {"7", ""}, "threads": {"9", ""}, "max-workers": {"99", ""}, "max-threads": {"40", ""},
-	"dispatch": {"shared", ""}, "pool": {"queue", ""}, "engine": {"fasthttp", ""},
+	"dispatch": {"shared", ""}, "pool": {"queue", ""}, "engine": {"fasthttp", ""}, "gvl": {"true", ""},
 	"bind": {"tcp://127.0.0.1:8080", ""}, "backlog": {"128", ""}, "metrics": {"off", ""}, "name": {"blog", ""}, "control": {"/run/blog.sock", ""},
 	"max-connections": {"1000", ""}, "max-requests-per-connection": {"100", ""}, "queue-depth": {"16", ""},
 	"max-head": {"8KiB", ""}, "max-body": {"10MB", "10000000"}, "buffer-body": {"131072", "128KiB"}, "buffer-response": {"1024KiB", "1MiB"},

@@ -20,12 +20,14 @@ type Config struct {
 	MaxWorkers int // room in the scoreboard
 	MaxThreads int // 0: max(Threads, 32)
 	Binds      []Bind
-	Backlog    int    // connections that may wait in a listener; 0: net.core.somaxconn
-	Dispatch   string // how a connection reaches a worker: reuseport or shared
-	Pool       string // how a request reaches a thread: lease or queue
-	Engine     string // of the reference application: nethttp or fasthttp
-	GVL        bool   // GOMAXPROCS is 1 in each worker process
-	Metrics    string // host:port, or "off"
+	Backlog    int           // connections that may wait in a listener; 0: net.core.somaxconn
+	Dispatch   string        // how a connection reaches a worker: reuseport or shared
+	Pool       string        // how a request reaches a thread: lease or queue
+	Engine     string        // of the reference application: nethttp or fasthttp
+	GVL        bool          // GOMAXPROCS is 1 in each worker process
+	OSThreads  bool          // each thread of pool queue is an OS thread
+	BusyPoll   time.Duration // a thread of pool queue looks for a request for so long before it parks
+	Metrics    string        // host:port, or "off"
 
 	Program []string // argv of the workers; empty: the reference application
 	Chdir   string   // working directory of the workers, resolved anew for each generation; empty: the master's

@@ -19,6 +19,9 @@ var schema = slices.Concat(
 		choice("pool", Restart, "lease queue", "how requests reach threads: lease, a request runs where it was read; queue, it is handed over to a thread", func(c *Config) *string { return &c.Pool }),
 		choice("engine", Restart, "nethttp fasthttp", "HTTP engine of the reference application; a program has its own", func(c *Config) *string { return &c.Engine }),
 		toggle("gvl", Restart, "one goroutine of a worker process runs Go code at a time, as under Ruby's lock: GOMAXPROCS=1", func(c *Config) *bool { return &c.GVL }),
+		toggle("os-threads", Restart, "lock each thread of pool queue to an OS thread", func(c *Config) *bool { return &c.OSThreads }).forMeasuring(),
+		duration("busy-poll", 0, "how long a thread of pool queue looks for its next request before it parks", func(c *Config) *time.Duration { return &c.BusyPoll }).
+			needs(Restart).forMeasuring(),
 	),
 	in(
 		Addresses,

@@ -126,6 +126,7 @@ func (m *Master) start() error {
 	m.level.Set(m.config.Level())
 	log := newLogger(m.config.LogFormat, &m.level, m.output)
 	m.logLimits(log)
+	warnOfMeasuring(log, m.config)
 	if err := m.bind(log); err != nil {
 		return err
 	}
@@ -206,6 +207,13 @@ func (m *Master) logLimits(log *slog.Logger) {
 	wanted := int64(cmp.Or(m.config.MaxConnections, process.FewConnections))
 	if fit := m.limits.Connections(); fit >= 0 && fit < wanted {
 		log.Warn("few connections fit under the limit of file descriptors: raise `ulimit -n`, or LimitNOFILE= of the unit", "limit", m.limits.FilesMax, "connections", fit, "wanted", wanted)
+	}
+}
+
+// warnOfMeasuring names the settings in use that no service should have.
+func warnOfMeasuring(log *slog.Logger, c configs.Config) {
+	if names := c.Measuring(); len(names) > 0 {
+		log.Warn("settings are in use that are for measuring only: a service is better off without them", "settings", strings.Join(names, " "))
 	}
 }
 

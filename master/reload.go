@@ -113,6 +113,9 @@ func (l *loop) take(ev loadedEvent, now time.Time) *Reload {
 		l.reloading.proof = g
 	}
 	l.state.Config = taken
+	if slices.Compare(before.Measuring(), taken.Measuring()) != 0 {
+		warnOfMeasuring(l.log, taken)
+	}
 	l.level.Set(taken.Level())
 	if before, after := limitsOf(before), limitsOf(taken); before != after {
 		l.tellLimits(after)

@@ -170,7 +170,7 @@ func (m *member) makePool() error {
 	l := m.Config.Limits
 	m.SetLimits(l)
 	var err error
-	m.Pool, err = pool.New(m.Config.Pool, cells, m.Row, m.Clock, pool.Bounds{Threads: l.Threads, Depth: l.QueueDepth, Timeout: l.QueueTimeout})
+	m.Pool, err = pool.New(pool.Kind{Name: m.Config.Pool, OSThreads: m.Config.OSThreads, BusyPoll: m.Config.BusyPoll}, cells, m.Row, m.Clock, pool.Bounds{Threads: l.Threads, Depth: l.QueueDepth, Timeout: l.QueueTimeout})
 	return err
 }
 

@@ -67,7 +67,7 @@ func newWorker(t testing.TB, binds ...ipc.Bind) *engine.Worker {
 		cells = append(cells, board.Cell(0, i))
 	}
 	var err error
-	w.Pool, err = pool.New("lease", cells, w.Row, w.Clock, pool.Bounds{})
+	w.Pool, err = pool.New(pool.Kind{}, cells, w.Row, w.Clock, pool.Bounds{})
 	if err != nil {
 		t.Fatal(err)
 	}

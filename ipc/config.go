@@ -24,7 +24,8 @@ type Bind struct {
 // Limits are the settings that a running worker takes over at once. Durations of zero mean "none" or "at once", as each
 // says; sizes are bytes.
 type Limits struct {
-	Threads      int           `json:"threads"`
+	Workers      int           `json:"workers,omitempty"` // whose threads this process has, in process; 0: it is one of them
+	Threads      int           `json:"threads"`           // a worker
 	QueueDepth   int           `json:"queue_depth"`   // requests that may wait for a thread
 	QueueTimeout time.Duration `json:"queue_timeout"` // how long one may wait
 	HeadTimeout  time.Duration `json:"head_timeout"`  // for a complete request head
@@ -41,3 +42,10 @@ type Limits struct {
 	BufferBody     int   `json:"buffer_body,omitempty"`     // of a request body, read before a thread is taken
 	BufferResponse int   `json:"buffer_response,omitempty"` // of a response, kept for a client that is slow to read it
 }
+
+// InProcess says that this process has the threads of all workers. Then it sits in the same parity of seat of every slot, and
+// its thread t is counted in the row of worker t ÷ Threads.
+func (l *Limits) InProcess() bool { return l.Workers > 0 }
+
+// InAll is how many threads the process has.
+func (l *Limits) InAll() int { return l.Threads * max(1, l.Workers) }

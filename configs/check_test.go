@@ -16,6 +16,15 @@ func TestDefaultIsRight(t *testing.T) {
 	}
 }
 
+func TestProcesses(t *testing.T) {
+	for mode, want := range map[string]int{"prefork": 5, "inprocess": 1} {
+		c := Config{Mode: mode, Workers: 5}
+		if got := c.Processes(); got != want || c.InProcess() != (want == 1) {
+			t.Errorf("mode %s: %d processes, want %d", mode, got, want)
+		}
+	}
+}
+
 func TestCells(t *testing.T) {
 	for _, test := range []struct{ threads, most, want int }{{3, 0, 32}, {32, 0, 32}, {100, 0, 100}, {3, 8, 8}} {
 		c := Config{Threads: test.threads, MaxThreads: test.most}
@@ -82,6 +91,7 @@ func TestCheck(t *testing.T) {
 		{"free ports for both", func(c *Config) { c.Metrics, c.Binds = "127.0.0.1:0", []Bind{bind("127.0.0.1:0")} }, ""},
 		{"log format", func(c *Config) { c.LogFormat = "xml" }, `--log-format "xml": give text or json`},
 		{"log level", func(c *Config) { c.LogLevel = "loud" }, `--log-level "loud": give debug, info, warn or error`},
+		{"mode", func(c *Config) { c.Mode = "threads" }, `--mode "threads": give prefork or inprocess`},
 		{"dispatch", func(c *Config) { c.Dispatch = "" }, `--dispatch "": give reuseport or shared`},
 		{"pool", func(c *Config) { c.Pool = "heap" }, `--pool "heap": give lease or queue`},
 		{"engine", func(c *Config) { c.Engine = "netty" }, `--engine "netty": give nethttp or fasthttp`},

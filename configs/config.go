@@ -15,6 +15,7 @@ type Config struct {
 	Name    string // names the control socket
 	Control string // path of the control socket; empty: derived from Name
 
+	Mode       string // what a worker is: a process in prefork, threads of the one process in inprocess
 	Workers    int
 	Threads    int // a worker
 	MaxWorkers int // room in the scoreboard
@@ -77,6 +78,7 @@ const defaultMaxWorkers = 64
 func Default() Config {
 	return Config{
 		Name:         DefaultName,
+		Mode:         "prefork",
 		Workers:      min(AvailableCPUs(), defaultMaxWorkers),
 		Threads:      3,
 		MaxWorkers:   defaultMaxWorkers,
@@ -106,6 +108,17 @@ func Default() Config {
 		LogFormat:        "text",
 		LogLevel:         "info",
 	}
+}
+
+// InProcess says that one process has the threads of all workers.
+func (c *Config) InProcess() bool { return c.Mode == "inprocess" }
+
+// Processes is how many worker processes there are to be.
+func (c *Config) Processes() int {
+	if c.InProcess() {
+		return 1
+	}
+	return c.Workers
 }
 
 // Cells is how many threads a seat of the scoreboard has room for.

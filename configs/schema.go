@@ -9,10 +9,11 @@ import (
 var schema = slices.Concat(
 	in(
 		Topology,
-		number("workers", Live, 1, MaxSlots, "worker processes, or auto: the CPUs that this cgroup may use", func(c *Config) *int { return &c.Workers }).
+		choice("mode", Fixed, "prefork inprocess", "prefork, a process for each worker; inprocess, one process with the threads of all workers", func(c *Config) *string { return &c.Mode }),
+		number("workers", Live, 1, MaxSlots, "workers, or auto: the CPUs that this cgroup may use", func(c *Config) *int { return &c.Workers }).
 			short("w").word("auto").also("WEB_CONCURRENCY"),
 		number("threads", Live, 1, MaxCells, "threads a worker: requests that it handles at a time", func(c *Config) *int { return &c.Threads }).
-			short("t").also("MAX_THREADS"),
+			short("t").also("MAX_THREADS").inProcess(Restart),
 		number("max-workers", Fixed, 1, MaxSlots, "the most workers that scaling may reach", func(c *Config) *int { return &c.MaxWorkers }),
 		number("max-threads", Fixed, 0, MaxCells, "the most threads a worker that a reload may reach; 0: the larger of threads and 32", func(c *Config) *int { return &c.MaxThreads }),
 		choice("dispatch", Fixed, "reuseport shared", "how connections reach workers: reuseport, a listener for each; shared, one listener that all take from", func(c *Config) *string { return &c.Dispatch }),

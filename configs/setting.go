@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"cmp"
 	"reflect"
 	"strings"
 	"sync"
@@ -62,6 +63,7 @@ type Setting struct {
 	Usage  string   // one line, beginning with a small letter
 	Words  []string // allowed besides what the kind allows; of a choice: all that is allowed
 
+	together  Change            // with mode inprocess, if that differs from Change
 	measuring bool              // it is there for measuring only
 	low, high int64             // of what is a number, in its smallest unit
 	zero      bool              // 0 is allowed besides low to high
@@ -110,6 +112,9 @@ func (s Setting) orZero() Setting { s.zero = true; return s }
 func (s Setting) without(unset string) Setting { s.unset = unset; return s }
 
 func (s Setting) needs(change Change) Setting { s.Change = change; return s }
+
+// inProcess is what a change needs with mode inprocess, where it is not what it needs else.
+func (s Setting) inProcess(change Change) Setting { s.together = change; return s }
 
 // forMeasuring marks a setting that no service should have.
 func (s Setting) forMeasuring() Setting {
@@ -168,6 +173,23 @@ func (s *Setting) DefaultForPeople() string {
 		return s.unset
 	}
 	return s.Default()
+}
+
+// ChangeIn is what another value needs in a cluster of this configuration.
+func (s *Setting) ChangeIn(c *Config) Change {
+	if c.InProcess() {
+		return cmp.Or(s.together, s.Change)
+	}
+	return s.Change
+}
+
+// Changes says for people what another value needs, in each mode if they differ.
+func (s *Setting) Changes() string {
+	text := string(s.Change)
+	if s.together != "" {
+		text += "; with mode inprocess " + string(s.together)
+	}
+	return text
 }
 
 // Measuring names the settings in use that are there for measuring only.

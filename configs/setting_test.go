@@ -13,6 +13,7 @@ import (
 
 // others are values that differ from the default and go with all others, as a person writes them, and as they come back.
 var others = map[string]struct{ written, text string }{
+	"mode":    {"inprocess", ""},
 	"workers": {"7", ""}, "threads": {"9", ""}, "max-workers": {"99", ""}, "max-threads": {"40", ""},
 	"dispatch": {"shared", ""}, "pool": {"queue", ""}, "engine": {"fasthttp", ""}, "gvl": {"true", ""}, "os-threads": {"true", ""}, "busy-poll": {"50000ns", "50µs"},
 	"bind": {"tcp://127.0.0.1:8080", ""}, "backlog": {"128", ""}, "metrics": {"off", ""}, "name": {"blog", ""}, "control": {"/run/blog.sock", ""},

@@ -26,15 +26,15 @@ type Bind struct {
 type Limits struct {
 	Workers      int           `json:"workers,omitempty"` // whose threads this process has, in process; 0: it is one of them
 	Threads      int           `json:"threads"`           // a worker
-	QueueDepth   int           `json:"queue_depth"`   // requests that may wait for a thread
-	QueueTimeout time.Duration `json:"queue_timeout"` // how long one may wait
-	HeadTimeout  time.Duration `json:"head_timeout"`  // for a complete request head
-	BodyTimeout  time.Duration `json:"body_timeout"`  // for progress of a request body
-	IdleTimeout  time.Duration `json:"idle_timeout"`  // between two requests of a connection
-	WriteTimeout time.Duration `json:"write_timeout"` // for progress of a blocked write
-	DrainTimeout time.Duration `json:"drain_timeout"` // from drain to exit
-	DrainIdle    time.Duration `json:"drain_idle"`    // a silent connection of a draining worker
-	OrphanGrace  time.Duration `json:"orphan_grace"`  // goes on accepting after the master died
+	QueueDepth   int           `json:"queue_depth"`       // requests that may wait for a thread
+	QueueTimeout time.Duration `json:"queue_timeout"`     // how long one may wait
+	HeadTimeout  time.Duration `json:"head_timeout"`      // for a complete request head
+	BodyTimeout  time.Duration `json:"body_timeout"`      // for progress of a request body
+	IdleTimeout  time.Duration `json:"idle_timeout"`      // between two requests of a connection
+	WriteTimeout time.Duration `json:"write_timeout"`     // for progress of a blocked write
+	DrainTimeout time.Duration `json:"drain_timeout"`     // from drain to exit
+	DrainIdle    time.Duration `json:"drain_idle"`        // a silent connection of a draining worker
+	OrphanGrace  time.Duration `json:"orphan_grace"`      // goes on accepting after the master died
 
 	MaxConnections int   `json:"max_connections,omitempty"` // open at a time; 0: as many as descriptors allow
 	MaxRequests    int   `json:"max_requests,omitempty"`    // answered on one connection before it is closed; 0: any number

@@ -81,12 +81,12 @@ func procs(c configs.Config, given string) string {
 	if c.GVL {
 		return "1"
 	}
-	return cmp.Or(given, strconv.Itoa(max(1, configs.AvailableCPUs()/c.Workers)))
+	return cmp.Or(given, strconv.Itoa(max(1, configs.AvailableCPUs()/c.Processes())))
 }
 
-// workerConfig is what workers must know.
+// workerConfig is what workers must know, but for the limits.
 func workerConfig(c configs.Config) ipc.WorkerConfig {
-	w := ipc.WorkerConfig{Limits: limitsOf(c), Pool: c.Pool, OSThreads: c.OSThreads, BusyPoll: c.BusyPoll, MaxHead: int(c.MaxHead)}
+	w := ipc.WorkerConfig{Pool: c.Pool, OSThreads: c.OSThreads, BusyPoll: c.BusyPoll, MaxHead: int(c.MaxHead)}
 	if c.LogRequests {
 		w.LogRequests = c.LogFormat
 	}

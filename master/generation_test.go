@@ -45,6 +45,8 @@ func TestProcsOfAGeneration(t *testing.T) {
 		{func(c *configs.Config) { c.Workers = 2 }, "", strconv.Itoa(max(1, cpus/2))},
 		{func(c *configs.Config) { c.Workers = 1000 }, "", "1"},
 		{func(c *configs.Config) { c.Workers = 1000 }, "7", "7"},
+		{func(c *configs.Config) { c.Workers, c.Mode = 1000, "inprocess" }, "", strconv.Itoa(cpus)},
+		{func(c *configs.Config) { c.GVL, c.Mode = true, "inprocess" }, "", "1"},
 		{func(c *configs.Config) { c.GVL = true }, "", "1"},
 		{func(c *configs.Config) { c.GVL = true }, "7", "1"},
 	} {

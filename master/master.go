@@ -113,7 +113,7 @@ func (m *Master) start() error {
 	if m.limits, err = process.ReadLimits(); err != nil {
 		return err
 	}
-	if err := m.limits.Enough(m.config.Workers, len(m.config.Binds)); err != nil {
+	if err := m.limits.Enough(m.config.Processes(), len(m.config.Binds)); err != nil {
 		return &StartError{plan.ExitConfig, err}
 	}
 	if err := m.openControl(); err != nil {
@@ -142,7 +142,7 @@ func (m *Master) start() error {
 		return fmt.Errorf("standard input of the workers: %w", err)
 	}
 	m.machine = &machine{
-		sockets: m.sockets, board: m.board, boardFD: ipc.Own(m.board.FD()), clock: m.clock, recipe: recipe, output: m.output,
+		sockets: m.sockets, board: m.board, boardFD: ipc.Own(m.board.FD()), clock: m.clock, together: m.config.InProcess(), recipe: recipe, output: m.output,
 		generations: map[int]*generation{1: first}, stop: m.done, workers: map[plan.SeatID]*child{}, null: null, reloadKeys: make(chan struct{}, 1),
 	}
 	if m.machine.requests, err = openRequests(m.config); err != nil {
@@ -166,7 +166,7 @@ func (m *Master) start() error {
 	}
 	m.watchSignals()
 	m.serveControl()
-	log.Info("cluster starts", "version", m.version, "pid", os.Getpid(), "binds", joinBinds(m.binds), "workers", m.config.Workers,
+	log.Info("cluster starts", "version", m.version, "pid", os.Getpid(), "binds", joinBinds(m.binds), "mode", m.config.Mode, "workers", m.config.Workers,
 		"threads", m.config.Threads, "metrics", cmp.Or(m.metricsAddress, "off"), "control", m.control)
 	return nil
 }
@@ -269,7 +269,7 @@ func (m *Master) bind(log *slog.Logger) error {
 	}
 	options := sockets.Options{
 		Dir: dir, Holder: fmt.Sprintf("pid %d, control socket %s", os.Getpid(), m.control),
-		Backlog: m.config.Backlog, Shared: m.config.Dispatch == "shared",
+		Backlog: m.config.Backlog, Shared: m.config.Dispatch == "shared" || m.config.InProcess(),
 	}
 	patience, told := sockets.NewPatience(time.Now().Add(m.config.OrphanGrace+m.config.DrainTimeout+time.Second)), false
 	for {

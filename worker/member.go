@@ -100,7 +100,11 @@ func join(o options) (*member, error) {
 	m.room = sync.NewCond(&m.mu)
 	m.descriptors = descriptorLimit()
 	if m.Log = o.logger; m.Log == nil {
-		m.Log = slog.New(slog.NewTextHandler(os.Stderr, nil)).With("slot", m.info.Slot, "pid", os.Getpid(), "generation", m.info.Generation)
+		var slot any = m.info.Slot
+		if m.Config.InProcess() {
+			slot = "all"
+		}
+		m.Log = slog.New(slog.NewTextHandler(os.Stderr, nil)).With("slot", slot, "pid", os.Getpid(), "generation", m.info.Generation)
 	}
 	if err := m.makePool(); err != nil {
 		return nil, m.giveUp(fmt.Errorf("worker: %w", err))

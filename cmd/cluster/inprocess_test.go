@@ -106,6 +106,9 @@ func TestParityInProcess(t *testing.T) {
 		if want := fmt.Sprintf("cluster: worker process gen %d\x00", generation); err != nil || !bytes.HasPrefix(title, []byte(want)) {
 			t.Errorf("title %q, want %q (%v)", title, want, err)
 		}
+		if out, want := c.Must("stacks"), fmt.Sprintf("=== all workers (pid %d, generation %d)\n", s.Slots[0].PID, generation); !strings.Contains(out, want) {
+			t.Errorf("the stacks have no %q", want)
+		}
 		if out := c.Must("restart", "--wait=drained"); !strings.Contains(out, "all 2 workers replaced") {
 			t.Errorf("the restart says\n%s", out)
 		}

@@ -14,10 +14,11 @@ import (
 	"github.com/prefork/cluster/master"
 )
 
-// onAllThreads makes so many requests, as many at a time as there are threads, and each so long that all of them are needed.
+// onAllThreads makes so many requests, as many at a time as there are threads, each so long that
+// all of them are needed.
 func onAllThreads(t *testing.T, c *testCluster, threads, requests int) {
 	t.Helper()
-	report := traffic.Clients{Addr: c.Addr, Path: "/io?ms=20", Connections: threads, KeepAlive: true, Requests: int64(requests)}.Run(context.Background())
+	report := traffic.Clients{Addr: c.Addr, Path: "/io?ms=250", Connections: threads, KeepAlive: true, Requests: int64(requests)}.Run(context.Background())
 	if report.Losses() != 0 || report.ClassCounts["2xx"] != int64(requests) {
 		t.Fatalf("%v", report)
 	}
@@ -37,13 +38,13 @@ func answers(t *testing.T, c *testCluster, slots int) (by []float64, sum float64
 func TestKillInProcess(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, "--mode", "inprocess", "--workers", "3", "--threads", "2", "--max-workers", "5")
-	onAllThreads(t, c, 6, 120)
+	onAllThreads(t, c, 6, 24)
 	before, sum := answers(t, c, 3)
-	if sum != 120 || before[0] == 0 || before[1] == 0 || before[2] == 0 {
-		t.Errorf("answers by slot: %v, want 120 in all and some in each", before)
+	if sum != 24 || before[0] == 0 || before[1] == 0 || before[2] == 0 {
+		t.Errorf("answers by slot: %v, want 24 in all and some in each", before)
 	}
 	s := c.Status()
-	if len(s.Slots) != 1 || s.Mode != "inprocess" || s.Workers != 3 || len(s.Shares) != 3 || s.Slots[0].Threads != 6 || s.Slots[0].Requests != 120 {
+	if len(s.Slots) != 1 || s.Mode != "inprocess" || s.Workers != 3 || len(s.Shares) != 3 || s.Slots[0].Threads != 6 || s.Slots[0].Requests != 24 {
 		t.Fatalf("%+v", s)
 	}
 	for slot, share := range s.Shares {
@@ -61,9 +62,9 @@ func TestKillInProcess(t *testing.T) {
 	if after, _ := answers(t, c, 3); fmt.Sprint(after) != fmt.Sprint(before) {
 		t.Errorf("answers by slot after the death: %v, before: %v", after, before)
 	}
-	onAllThreads(t, c, 6, 60)
-	if after, sum := answers(t, c, 3); sum != 180 || after[2] <= before[2] {
-		t.Errorf("answers by slot in the end: %v, want 180 in all", after)
+	onAllThreads(t, c, 6, 18)
+	if after, sum := answers(t, c, 3); sum != 42 || after[2] <= before[2] {
+		t.Errorf("answers by slot in the end: %v, want 42 in all", after)
 	}
 	for series, want := range map[string]float64{
 		`cluster_workers_wanted`: 3, `cluster_workers_ready`: 3, `cluster_threads{slot="2"}`: 2,
@@ -81,9 +82,9 @@ func TestKillInProcess(t *testing.T) {
 
 	// More workers are more threads of the same process.
 	c.Must("scale", "5")
-	onAllThreads(t, c, 10, 100)
+	onAllThreads(t, c, 10, 30)
 	after, sum := answers(t, c, 5)
-	if sum != 280 || after[4] == 0 || c.Status().Slots[0].PID != s.Slots[0].PID {
+	if sum != 72 || after[4] == 0 || c.Status().Slots[0].PID != s.Slots[0].PID {
 		t.Errorf("answers by slot of five workers: %v", after)
 	}
 }
@@ -147,7 +148,7 @@ func TestThreadsInProcess(t *testing.T) {
 	if out := c.Must("reload"); !strings.Contains(out, "threads") || !strings.Contains(out, "generation 3") {
 		t.Errorf("the reload says\n%s", out)
 	}
-	onAllThreads(t, c, 6, 60)
+	onAllThreads(t, c, 6, 12)
 	c.Await("the third generation", func(s master.Status) bool {
 		return s.Generation == 3 && s.State == "ready" && len(s.Slots) == 1 && s.Slots[0].Threads == 6
 	})

@@ -38,7 +38,7 @@ func Take(running, wanted Config) (Config, Changes) {
 	}
 	changes := Changes{Kept: kept}
 	for _, s := range Changed(&running, &taken) {
-		if s.Change == Live {
+		if s.ChangeIn(&running) == Live {
 			changes.Live = append(changes.Live, s.Name)
 		} else {
 			changes.Restart = append(changes.Restart, s.Name)
@@ -51,7 +51,7 @@ func Take(running, wanted Config) (Config, Changes) {
 // good.
 func Undo(running, before Config) Config {
 	for _, s := range schema {
-		if s.Change == Restart {
+		if s.ChangeIn(&running) == Restart {
 			copySetting(s, &running, &before)
 		}
 	}

@@ -72,6 +72,26 @@ func TestTake(t *testing.T) {
 	}
 }
 
+// In one process threads are counted by their number, so other ones need another process: workers do not.
+func TestTakeInProcess(t *testing.T) {
+	running := Default()
+	running.Mode, running.Workers, running.Threads = "inprocess", 2, 3
+	wanted := running
+	wanted.Workers, wanted.Threads, wanted.Mode = 4, 5, "prefork"
+	taken, changes := Take(running, wanted)
+	want := Changes{Live: []string{"workers"}, Restart: []string{"threads"}, Kept: []string{"mode"}}
+	if !reflect.DeepEqual(changes, want) || taken.Workers != 4 || taken.Threads != 5 || taken.Mode != "inprocess" {
+		t.Errorf("%+v, want %+v; taken: %d workers with %d threads, %s", changes, want, taken.Workers, taken.Threads, taken.Mode)
+	}
+	if back := Undo(taken, running); back.Threads != 3 || back.Workers != 4 {
+		t.Errorf("taken back: %d workers with %d threads, want 4 with 3", back.Workers, back.Threads)
+	}
+	running.Mode, taken.Mode = "prefork", "prefork"
+	if back := Undo(taken, running); back.Threads != 5 {
+		t.Errorf("threads that were taken over at once are taken back: %d", back.Threads)
+	}
+}
+
 func TestOwnVariables(t *testing.T) {
 	own := OwnVariables()
 	for _, variable := range []string{"CLUSTER_WORKERS", "CLUSTER_BIND", "CLUSTER_CONFIG", "CLUSTER_DRAIN_TIMEOUT"} {

@@ -16,6 +16,15 @@ func TestDefaultIsRight(t *testing.T) {
 	}
 }
 
+func TestProcesses(t *testing.T) {
+	for mode, want := range map[string]int{"prefork": 5, "inprocess": 1} {
+		c := Config{Mode: mode, Workers: 5}
+		if got := c.Processes(); got != want || c.InProcess() != (want == 1) {
+			t.Errorf("mode %s: %d processes, want %d", mode, got, want)
+		}
+	}
+}
+
 func TestCells(t *testing.T) {
 	for _, test := range []struct{ threads, most, want int }{{3, 0, 32}, {32, 0, 32}, {100, 0, 100}, {3, 8, 8}} {
 		c := Config{Threads: test.threads, MaxThreads: test.most}
@@ -82,9 +91,16 @@ func TestCheck(t *testing.T) {
 		{"free ports for both", func(c *Config) { c.Metrics, c.Binds = "127.0.0.1:0", []Bind{bind("127.0.0.1:0")} }, ""},
 		{"log format", func(c *Config) { c.LogFormat = "xml" }, `--log-format "xml": give text or json`},
 		{"log level", func(c *Config) { c.LogLevel = "loud" }, `--log-level "loud": give debug, info, warn or error`},
+		{"mode", func(c *Config) { c.Mode = "threads" }, `--mode "threads": give prefork or inprocess`},
 		{"dispatch", func(c *Config) { c.Dispatch = "" }, `--dispatch "": give reuseport or shared`},
 		{"pool", func(c *Config) { c.Pool = "heap" }, `--pool "heap": give lease or queue`},
 		{"engine", func(c *Config) { c.Engine = "netty" }, `--engine "netty": give nethttp or fasthttp`},
+		{"threads to lock that are none", func(c *Config) { c.OSThreads = true }, "--os-threads true is for --pool queue: in pool lease a request runs on the goroutine of its connection"},
+		{"threads to lock", func(c *Config) { c.OSThreads, c.Pool = true, "queue" }, ""},
+		{"threads that poll and are none", func(c *Config) { c.BusyPoll = time.Microsecond }, "--busy-poll 1µs is for --pool queue: in pool lease no thread waits"},
+		{"threads that poll", func(c *Config) { c.BusyPoll, c.Pool = time.Microsecond, "queue" }, ""},
+		{"negative poll", func(c *Config) { c.BusyPoll = -1 }, "--busy-poll -1ns is too short: give at least 0s"},
+		{"long poll", func(c *Config) { c.BusyPoll = 9000 * time.Hour }, "--busy-poll 9000h is too long"},
 		{"engine of a program", func(c *Config) { c.Engine, c.Program = "fasthttp", []string{"./app"} }, "--engine fasthttp is for the reference application: the engine of program ./app is what it calls, worker.Serve or fasthttpworker.Serve"},
 		{"engine of a program that is the default", func(c *Config) { c.Program = []string{"./app"} }, ""},
 		{"program without a name", func(c *Config) { c.Program = []string{"", "x"} }, `program "" is no program`},

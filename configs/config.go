@@ -15,16 +15,20 @@ type Config struct {
 	Name    string // names the control socket
 	Control string // path of the control socket; empty: derived from Name
 
+	Mode       string // what a worker is: a process in prefork, threads of the one process in inprocess
 	Workers    int
 	Threads    int // a worker
 	MaxWorkers int // room in the scoreboard
 	MaxThreads int // 0: max(Threads, 32)
 	Binds      []Bind
-	Backlog    int    // connections that may wait in a listener; 0: net.core.somaxconn
-	Dispatch   string // how a connection reaches a worker: reuseport or shared
-	Pool       string // how a request reaches a thread: lease or queue
-	Engine     string // of the reference application: nethttp or fasthttp
-	Metrics    string // host:port, or "off"
+	Backlog    int           // connections that may wait in a listener; 0: net.core.somaxconn
+	Dispatch   string        // how a connection reaches a worker: reuseport or shared
+	Pool       string        // how a request reaches a thread: lease or queue
+	Engine     string        // of the reference application: nethttp or fasthttp
+	GVL        bool          // GOMAXPROCS is 1 in each worker process
+	OSThreads  bool          // each thread of pool queue is an OS thread
+	BusyPoll   time.Duration // a thread of pool queue looks for a request for so long before it parks
+	Metrics    string        // host:port, or "off"
 
 	Program []string // argv of the workers; empty: the reference application
 	Chdir   string   // working directory of the workers, resolved anew for each generation; empty: the master's
@@ -74,6 +78,7 @@ const defaultMaxWorkers = 64
 func Default() Config {
 	return Config{
 		Name:         DefaultName,
+		Mode:         "prefork",
 		Workers:      min(AvailableCPUs(), defaultMaxWorkers),
 		Threads:      3,
 		MaxWorkers:   defaultMaxWorkers,
@@ -103,6 +108,17 @@ func Default() Config {
 		LogFormat:        "text",
 		LogLevel:         "info",
 	}
+}
+
+// InProcess says that one process has the threads of all workers.
+func (c *Config) InProcess() bool { return c.Mode == "inprocess" }
+
+// Processes is how many worker processes there are to be.
+func (c *Config) Processes() int {
+	if c.InProcess() {
+		return 1
+	}
+	return c.Workers
 }
 
 // Cells is how many threads a seat of the scoreboard has room for.

@@ -80,7 +80,7 @@ duration with units: ` + "`500ms`, `10s`, `1m30s`" + `. A switch as true or fals
 		fmt.Fprintf(&b, "\n### %s\n\n| setting | default | what it does | a change |\n| --- | --- | --- | --- |\n", group)
 		for _, s := range Settings() {
 			if s.Group == group {
-				fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", names(&s), shownDefault(&s), effect(&s), s.Change)
+				fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", names(&s), shownDefault(&s), effect(&s), s.Changes())
 			}
 		}
 	}

@@ -70,7 +70,7 @@ func Load(s Sources) (Loaded, error) {
 		l.Config.Workers = max(1, min(l.Config.Workers, l.Config.MaxWorkers))
 	}
 	if complete {
-		for _, p := range l.Config.problems() {
+		for _, p := range append(l.Config.problems(), l.pointless()...) {
 			// A value that could not be read stands at its default, which nobody has chosen to go with the others.
 			if !slices.ContainsFunc(p, func(part any) bool { m, ok := part.(mention); return ok && unread[m.name] }) {
 				wrong = append(wrong, p.tell(l.Origins))
@@ -78,6 +78,14 @@ func Load(s Sources) (Loaded, error) {
 		}
 	}
 	return l, wrong.sorted()
+}
+
+// pointless are the problems of what was given, be it the default, and means nothing beside other settings.
+func (l *Loaded) pointless() []problem {
+	if l.Config.InProcess() && l.Origins["dispatch"].Source != FromDefault {
+		return []problem{{l.Config.plain("dispatch"), " means nothing with ", l.Config.plain("mode"), ": one process takes all connections, and there are no others to dispatch between; leave one of the two out"}}
+	}
+	return nil
 }
 
 // given is what the command line or the environment says; an origin of FromDefault, if they say nothing.

@@ -52,6 +52,34 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
+// Whoever says how connections are dispatched to one process is told, whatever he says and wherever.
+func TestDispatchInProcess(t *testing.T) {
+	t.Chdir(t.TempDir())
+	mode := map[string][]string{"mode": {"inprocess"}}
+	path := written(t, "dispatch: reuseport\nmode: inprocess\n")
+	for _, test := range []struct {
+		name    string
+		sources Sources
+		want    string // empty: nothing is wrong
+	}{
+		{"the default", Sources{Flags: mode}, ""},
+		{"a flag", Sources{Flags: map[string][]string{"mode": {"inprocess"}, "dispatch": {"shared"}}}, "--dispatch shared means nothing with --mode inprocess: one process takes all connections"},
+		{"a variable", Sources{Flags: mode, Lookup: environment{"CLUSTER_DISPATCH": "reuseport"}.lookup}, "CLUSTER_DISPATCH=reuseport means nothing with --mode inprocess"},
+		{"the file", Sources{File: path}, path + ":1:11: dispatch reuseport means nothing with mode inprocess"},
+		{"the file and a flag", Sources{File: written(t, "dispatch: shared\n"), Flags: mode}, "means nothing with --mode inprocess"},
+		{"a mode of its own", Sources{File: path, Flags: map[string][]string{"mode": {"prefork"}}}, ""},
+		{"a wrong one", Sources{Flags: map[string][]string{"mode": {"inprocess"}, "dispatch": {"best"}}}, `--dispatch "best": give reuseport or shared`},
+	} {
+		_, err := Load(test.sources)
+		switch {
+		case test.want == "" && err != nil:
+			t.Errorf("%s: %v", test.name, err)
+		case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)):
+			t.Errorf("%s: %v, want %q", test.name, err, test.want)
+		}
+	}
+}
+
 // The list of a stronger source replaces that of a weaker one.
 func TestLists(t *testing.T) {
 	t.Chdir(t.TempDir())

@@ -19,7 +19,7 @@ func Sample() string {
 		fmt.Fprintf(&b, "\n# === %s ===\n", group)
 		for _, s := range Settings() {
 			if s.Group == group {
-				fmt.Fprintf(&b, "\n# %s%s\n# %s; a change %s\n#%s: %s\n", strings.ToUpper(s.Usage[:1]), s.Usage[1:], strings.Join(s.Spellings(), ", "), s.Change.told(), s.Name, s.yamlDefault())
+				fmt.Fprintf(&b, "\n# %s%s\n# %s; a change %s\n#%s: %s\n", strings.ToUpper(s.Usage[:1]), s.Usage[1:], strings.Join(s.Spellings(), ", "), s.told(), s.Name, s.yamlDefault())
 			}
 		}
 	}
@@ -39,11 +39,8 @@ func (s *Setting) Spellings() []string {
 }
 
 // told is the change behind "a change".
-func (c Change) told() string {
-	if c == Live {
-		return "counts at once"
-	}
-	return string(c)
+func (s *Setting) told() string {
+	return strings.Replace(s.Changes(), string(Live), "counts at once", 1)
 }
 
 func (s *Setting) yamlDefault() string {

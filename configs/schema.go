@@ -9,15 +9,20 @@ import (
 var schema = slices.Concat(
 	in(
 		Topology,
-		number("workers", Live, 1, MaxSlots, "worker processes, or auto: the CPUs that this cgroup may use", func(c *Config) *int { return &c.Workers }).
+		choice("mode", Fixed, "prefork inprocess", "prefork, a process for each worker; inprocess, one process with the threads of all workers", func(c *Config) *string { return &c.Mode }),
+		number("workers", Live, 1, MaxSlots, "workers, or auto: the CPUs that this cgroup may use", func(c *Config) *int { return &c.Workers }).
 			short("w").word("auto").also("WEB_CONCURRENCY"),
 		number("threads", Live, 1, MaxCells, "threads a worker: requests that it handles at a time", func(c *Config) *int { return &c.Threads }).
-			short("t").also("MAX_THREADS"),
+			short("t").also("MAX_THREADS").inProcess(Restart),
 		number("max-workers", Fixed, 1, MaxSlots, "the most workers that scaling may reach", func(c *Config) *int { return &c.MaxWorkers }),
 		number("max-threads", Fixed, 0, MaxCells, "the most threads a worker that a reload may reach; 0: the larger of threads and 32", func(c *Config) *int { return &c.MaxThreads }),
 		choice("dispatch", Fixed, "reuseport shared", "how connections reach workers: reuseport, a listener for each; shared, one listener that all take from", func(c *Config) *string { return &c.Dispatch }),
 		choice("pool", Restart, "lease queue", "how requests reach threads: lease, a request runs where it was read; queue, it is handed over to a thread", func(c *Config) *string { return &c.Pool }),
 		choice("engine", Restart, "nethttp fasthttp", "HTTP engine of the reference application; a program has its own", func(c *Config) *string { return &c.Engine }),
+		toggle("gvl", Restart, "one goroutine of a worker process runs Go code at a time, as under Ruby's lock: GOMAXPROCS=1", func(c *Config) *bool { return &c.GVL }),
+		toggle("os-threads", Restart, "lock each thread of pool queue to an OS thread", func(c *Config) *bool { return &c.OSThreads }).forMeasuring(),
+		duration("busy-poll", 0, "how long a thread of pool queue looks for its next request before it parks", func(c *Config) *time.Duration { return &c.BusyPoll }).
+			needs(Restart).forMeasuring(),
 	),
 	in(
 		Addresses,

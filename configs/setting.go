@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"cmp"
 	"reflect"
 	"strings"
 	"sync"
@@ -62,6 +63,8 @@ type Setting struct {
 	Usage  string   // one line, beginning with a small letter
 	Words  []string // allowed besides what the kind allows; of a choice: all that is allowed
 
+	together  Change            // with mode inprocess, if that differs from Change
+	measuring bool              // it is there for measuring only
 	low, high int64             // of what is a number, in its smallest unit
 	zero      bool              // 0 is allowed besides low to high
 	elsewhere []string          // variables that other programs know too
@@ -77,7 +80,7 @@ func size(name string, change Change, low, high int64, usage string, field func(
 	return Setting{Name: name, Kind: Size, Change: change, Usage: usage, low: low, high: high, field: pointer(field)}
 }
 
-// duration is a setting that can be changed at once, as all of them can.
+// duration is a setting that can be changed at once, as nearly all of them can.
 func duration(name string, low time.Duration, usage string, field func(*Config) *time.Duration) Setting {
 	return Setting{Name: name, Kind: Duration, Change: Live, Usage: usage, low: int64(low), high: int64(maxDuration), field: pointer(field)}
 }
@@ -107,6 +110,18 @@ func (s Setting) word(word string) Setting { s.Words = append(s.Words, word); re
 func (s Setting) orZero() Setting { s.zero = true; return s }
 
 func (s Setting) without(unset string) Setting { s.unset = unset; return s }
+
+func (s Setting) needs(change Change) Setting { s.Change = change; return s }
+
+// inProcess is what a change needs with mode inprocess, where it is not what it needs else.
+func (s Setting) inProcess(change Change) Setting { s.together = change; return s }
+
+// forMeasuring marks a setting that no service should have.
+func (s Setting) forMeasuring() Setting {
+	s.measuring = true
+	s.Usage += "; for measuring only"
+	return s
+}
 
 func in(group Group, settings ...Setting) []Setting {
 	for i := range settings {
@@ -158,6 +173,35 @@ func (s *Setting) DefaultForPeople() string {
 		return s.unset
 	}
 	return s.Default()
+}
+
+// ChangeIn is what another value needs in a cluster of this configuration.
+func (s *Setting) ChangeIn(c *Config) Change {
+	if c.InProcess() {
+		return cmp.Or(s.together, s.Change)
+	}
+	return s.Change
+}
+
+// Changes says for people what another value needs, in each mode if they differ.
+func (s *Setting) Changes() string {
+	text := string(s.Change)
+	if s.together != "" {
+		text += "; with mode inprocess " + string(s.together)
+	}
+	return text
+}
+
+// Measuring names the settings in use that are there for measuring only.
+func (c *Config) Measuring() []string {
+	d := defaults()
+	var names []string
+	for _, s := range Changed(&d, c) {
+		if s.measuring {
+			names = append(names, s.Name)
+		}
+	}
+	return names
 }
 
 // Changed are the settings in which two configurations differ, in the order of the schema.

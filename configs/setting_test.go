@@ -13,8 +13,9 @@ import (
 
 // others are values that differ from the default and go with all others, as a person writes them, and as they come back.
 var others = map[string]struct{ written, text string }{
+	"mode":    {"inprocess", ""},
 	"workers": {"7", ""}, "threads": {"9", ""}, "max-workers": {"99", ""}, "max-threads": {"40", ""},
-	"dispatch": {"shared", ""}, "pool": {"queue", ""}, "engine": {"fasthttp", ""},
+	"dispatch": {"shared", ""}, "pool": {"queue", ""}, "engine": {"fasthttp", ""}, "gvl": {"true", ""}, "os-threads": {"true", ""}, "busy-poll": {"50000ns", "50µs"},
 	"bind": {"tcp://127.0.0.1:8080", ""}, "backlog": {"128", ""}, "metrics": {"off", ""}, "name": {"blog", ""}, "control": {"/run/blog.sock", ""},
 	"max-connections": {"1000", ""}, "max-requests-per-connection": {"100", ""}, "queue-depth": {"16", ""},
 	"max-head": {"8KiB", ""}, "max-body": {"10MB", "10000000"}, "buffer-body": {"131072", "128KiB"}, "buffer-response": {"1024KiB", "1MiB"},
@@ -24,6 +25,9 @@ var others = map[string]struct{ written, text string }{
 	"log-format": {"json", ""}, "log-level": {"error", ""}, "quiet": {"true", ""}, "log-file": {"log", ""}, "log-requests": {"true", ""}, "log-requests-file": {"requests", ""},
 	"program": {"./app", ""}, "chdir": {"/srv", ""}, "user": {"app", ""}, "group": {"web", ""}, "umask": {"022", ""}, "pidfile": {"pid", ""},
 }
+
+// needs are the settings that go with no default of another one.
+var needs = map[string]string{"group": "user", "log-requests-file": "log-requests", "os-threads": "pool", "busy-poll": "pool"}
 
 // Each row says all that is shown of it, has a field of its own, and no field is without a row.
 func TestSchema(t *testing.T) {
@@ -92,13 +96,11 @@ func TestEachSettingFromEachSource(t *testing.T) {
 			sources[variable] = Sources{Lookup: environment{variable: other.written}.lookup}
 		}
 		for from, source := range sources {
-			for _, needed := range []string{"user", "log-requests"} { // of group and log-requests-file
+			if needed := needs[s.Name]; needed != "" {
 				if source.Flags == nil {
 					source.Flags = map[string][]string{}
 				}
-				if s.Name == "group" && needed == "user" || s.Name == "log-requests-file" && needed == "log-requests" {
-					source.Flags[needed] = []string{others[needed].written}
-				}
+				source.Flags[needed] = []string{others[needed].written}
 			}
 			l, err := Load(source)
 			if err != nil {
@@ -135,6 +137,19 @@ func TestChanged(t *testing.T) {
 	}
 	if want := []string{"bind", "settle", "program"}; !slices.Equal(names, want) {
 		t.Errorf("%q, want %q", names, want)
+	}
+}
+
+func TestMeasuring(t *testing.T) {
+	c := Default()
+	c.Pool, c.GVL = "queue", true
+	if got := c.Measuring(); got != nil {
+		t.Errorf("%q without any", got)
+	}
+	c.BusyPoll = time.Microsecond
+	c.OSThreads = true
+	if got, want := c.Measuring(), []string{"os-threads", "busy-poll"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 

@@ -6,10 +6,12 @@ import "time"
 // Limits, which Configure changes while the worker runs.
 type WorkerConfig struct {
 	Limits
-	Pool        string `json:"pool,omitempty"`         // lease or queue; empty: lease
-	MaxHead     int    `json:"max_head,omitempty"`     // bytes of a request head; 0: what the engine takes
-	LogRequests string `json:"log_requests,omitempty"` // text or json; empty: requests are not logged
-	Binds       []Bind `json:"binds,omitempty"`        // in the order of the descriptors; may be shorter: the rest is plain
+	Pool        string        `json:"pool,omitempty"`         // lease or queue; empty: lease
+	OSThreads   bool          `json:"os_threads,omitempty"`   // of pool queue: each thread is locked to an OS thread
+	BusyPoll    time.Duration `json:"busy_poll,omitempty"`    // of pool queue: a thread looks for a request for so long before it parks
+	MaxHead     int           `json:"max_head,omitempty"`     // bytes of a request head; 0: what the engine takes
+	LogRequests string        `json:"log_requests,omitempty"` // text or json; empty: requests are not logged
+	Binds       []Bind        `json:"binds,omitempty"`        // in the order of the descriptors; may be shorter: the rest is plain
 }
 
 // Bind is what a worker must know of an address that it serves.
@@ -22,16 +24,17 @@ type Bind struct {
 // Limits are the settings that a running worker takes over at once. Durations of zero mean "none" or "at once", as each
 // says; sizes are bytes.
 type Limits struct {
-	Threads      int           `json:"threads"`
-	QueueDepth   int           `json:"queue_depth"`   // requests that may wait for a thread
-	QueueTimeout time.Duration `json:"queue_timeout"` // how long one may wait
-	HeadTimeout  time.Duration `json:"head_timeout"`  // for a complete request head
-	BodyTimeout  time.Duration `json:"body_timeout"`  // for progress of a request body
-	IdleTimeout  time.Duration `json:"idle_timeout"`  // between two requests of a connection
-	WriteTimeout time.Duration `json:"write_timeout"` // for progress of a blocked write
-	DrainTimeout time.Duration `json:"drain_timeout"` // from drain to exit
-	DrainIdle    time.Duration `json:"drain_idle"`    // a silent connection of a draining worker
-	OrphanGrace  time.Duration `json:"orphan_grace"`  // goes on accepting after the master died
+	Workers      int           `json:"workers,omitempty"` // whose threads this process has, in process; 0: it is one of them
+	Threads      int           `json:"threads"`           // a worker
+	QueueDepth   int           `json:"queue_depth"`       // requests that may wait for a thread
+	QueueTimeout time.Duration `json:"queue_timeout"`     // how long one may wait
+	HeadTimeout  time.Duration `json:"head_timeout"`      // for a complete request head
+	BodyTimeout  time.Duration `json:"body_timeout"`      // for progress of a request body
+	IdleTimeout  time.Duration `json:"idle_timeout"`      // between two requests of a connection
+	WriteTimeout time.Duration `json:"write_timeout"`     // for progress of a blocked write
+	DrainTimeout time.Duration `json:"drain_timeout"`     // from drain to exit
+	DrainIdle    time.Duration `json:"drain_idle"`        // a silent connection of a draining worker
+	OrphanGrace  time.Duration `json:"orphan_grace"`      // goes on accepting after the master died
 
 	MaxConnections int   `json:"max_connections,omitempty"` // open at a time; 0: as many as descriptors allow
 	MaxRequests    int   `json:"max_requests,omitempty"`    // answered on one connection before it is closed; 0: any number
@@ -39,3 +42,10 @@ type Limits struct {
 	BufferBody     int   `json:"buffer_body,omitempty"`     // of a request body, read before a thread is taken
 	BufferResponse int   `json:"buffer_response,omitempty"` // of a response, kept for a client that is slow to read it
 }
+
+// InProcess says that this process has the threads of all workers. Then it sits in the same parity of seat of every slot, and
+// its thread t is counted in the row of worker t ÷ Threads.
+func (l *Limits) InProcess() bool { return l.Workers > 0 }
+
+// InAll is how many threads the process has.
+func (l *Limits) InAll() int { return l.Threads * max(1, l.Workers) }

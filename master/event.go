@@ -85,6 +85,7 @@ type stackDump struct {
 	Slot       int    `json:"slot"` // -1: the master
 	PID        int    `json:"pid"`
 	Generation int    `json:"generation"`
+	InProcess  bool   `json:"in_process,omitempty"` // it has the threads of all workers
 	Text       string `json:"text"`
 	Err        string `json:"error,omitempty"`
 }

@@ -2,6 +2,7 @@ package master
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -43,7 +44,7 @@ type recipe struct {
 	group  string
 	umask  int // -1: the master's
 	config ipc.WorkerConfig
-	procs  int // GOMAXPROCS of a worker
+	procs  string // GOMAXPROCS of a worker
 }
 
 func newRecipe(c configs.Config) (*recipe, error) {
@@ -70,14 +71,22 @@ func newRecipe(c configs.Config) (*recipe, error) {
 	}
 	return &recipe{
 		self: strings.TrimSuffix(self, " (deleted)"), argv: c.Program, engine: c.Engine, dir: dir, user: c.User, group: c.Group, umask: umask,
-		procs:  max(1, configs.AvailableCPUs()/c.Workers),
+		procs:  procs(c, os.Getenv("GOMAXPROCS")),
 		config: workerConfig(c),
 	}, nil
 }
 
-// workerConfig is what workers must know.
+// procs is GOMAXPROCS of a worker: 1 with --gvl, else as given, else its part of the CPUs.
+func procs(c configs.Config, given string) string {
+	if c.GVL {
+		return "1"
+	}
+	return cmp.Or(given, strconv.Itoa(max(1, configs.AvailableCPUs()/c.Processes())))
+}
+
+// workerConfig is what workers must know, but for the limits.
 func workerConfig(c configs.Config) ipc.WorkerConfig {
-	w := ipc.WorkerConfig{Limits: limitsOf(c), Pool: c.Pool, MaxHead: int(c.MaxHead)}
+	w := ipc.WorkerConfig{Pool: c.Pool, OSThreads: c.OSThreads, BusyPoll: c.BusyPoll, MaxHead: int(c.MaxHead)}
 	if c.LogRequests {
 		w.LogRequests = c.LogFormat
 	}
@@ -114,12 +123,9 @@ func (r *recipe) resolve(number int) (*generation, error) {
 			return nil, err
 		}
 	}
-	set := append([]string{"PWD=" + g.dir}, g.as.Env()...)
+	set := append([]string{"PWD=" + g.dir, "GOMAXPROCS=" + r.procs}, g.as.Env()...)
 	if len(r.argv) == 0 {
 		set = append(set, ipc.EnvEngine+"="+r.engine)
-	}
-	if os.Getenv("GOMAXPROCS") == "" {
-		set = append(set, "GOMAXPROCS="+strconv.Itoa(r.procs))
 	}
 	g.env = process.Environment(os.Environ(), configs.OwnVariables(), set...)
 	if g.program, err = openELF(g.path); err != nil {

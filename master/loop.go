@@ -24,7 +24,9 @@ type loop struct {
 	events      chan event
 	snapshot    atomic.Pointer[Snapshot]
 	changed     chan struct{} // replaced, and the old one closed, with each snapshot
-	generations map[int]bool  // open
+	generations map[int]int   // open, and how many threads a worker had when it was made
+	workers     int           // in process: whose threads the process is to have
+	most        int           // that they have been
 	announced   bool
 	lastRollout plan.Rollout
 	told        int                  // the generation whose failure was logged last
@@ -40,7 +42,7 @@ type loop struct {
 }
 
 func newLoop(s *plan.Cluster, sys system, log *slog.Logger) *loop {
-	l := &loop{state: s, system: sys, log: log, events: make(chan event, 256), generations: map[int]bool{1: true}, level: new(slog.LevelVar), dumps: map[uint64]*dumping{}, ended: map[rolloutEnd]int64{}, counted: map[int]plan.Outcome{}}
+	l := &loop{state: s, system: sys, log: log, events: make(chan event, 256), generations: map[int]int{1: s.Config.Threads}, workers: s.Config.Workers, most: s.Config.Workers, level: new(slog.LevelVar), dumps: map[uint64]*dumping{}, ended: map[rolloutEnd]int64{}, counted: map[int]plan.Outcome{}}
 	l.publish(time.Now())
 	return l
 }
@@ -140,11 +142,11 @@ func (l *loop) openSlot(i int) {
 
 func (l *loop) spawn(a plan.SpawnWorker, now time.Time) {
 	l.state.Spawns = max(l.state.Spawns, a.ID.Spawn)
-	pid, err := l.system.spawn(a.ID, a.Generation)
+	pid, err := l.system.spawn(a.ID, a.Generation, l.limits(a.Generation))
 	h := plan.Happening{Spawn: a.ID.Spawn, PID: pid, Generation: a.Generation}
 	if err != nil {
 		h.Detail = err.Error()
-		l.log.Error("worker cannot be started", "slot", a.ID.Slot, "generation", a.Generation, "reason", plan.BootExit.String(), "err", err)
+		l.log.Error("worker cannot be started", "slot", l.slot(a.ID), "generation", a.Generation, "reason", plan.BootExit.String(), "err", err)
 		l.trigger(a.ID, plan.SpawnFailed, h, now)
 		return
 	}
@@ -230,7 +232,7 @@ func (l *loop) buried(id plan.SeatID, was plan.Seat, ev exitEvent, now time.Time
 	reason, _ := l.state.WhyLeft(&was, ev.status)
 	l.trigger(id, plan.HasExited, plan.Happening{Status: ev.status, Open: open}, now)
 	l.dumpAnswered(id, "", "the process has ended")
-	args := []any{"slot", id.Slot, "seat", id.Seat(), "pid", ev.pid, "generation", was.Generation, "reason", reason.String(), "status", ev.status.String()}
+	args := []any{"slot", l.slot(id), "seat", id.Seat(), "pid", ev.pid, "generation", was.Generation, "reason", reason.String(), "status", ev.status.String()}
 	deaths := l.state.Slots[id.Slot].Deaths
 	if n := len(deaths); n == 0 || deaths[n-1].PID != ev.pid {
 		l.log.Info("worker left", args...)
@@ -306,7 +308,7 @@ func (l *loop) cleanUp() {
 func (l *loop) report() {
 	if !l.announced && l.allReady() {
 		l.announced = true
-		l.log.Info("cluster ready", "workers", l.state.Wanted, "threads", l.state.Config.Threads, "took", time.Since(l.state.Started).Round(time.Millisecond).String())
+		l.log.Info("cluster ready", "workers", l.wanted(), "threads", l.state.Config.Threads, "took", time.Since(l.state.Started).Round(time.Millisecond).String())
 	}
 	l.count()
 	ro := l.state.Rollout()
@@ -356,10 +358,18 @@ func (l *loop) allReady() bool {
 	return true
 }
 
+// slot is that of a worker, as it is logged: a process that has the threads of all stands in all of them.
+func (l *loop) slot(id plan.SeatID) any {
+	if l.state.Config.InProcess() {
+		return "all"
+	}
+	return id.Slot
+}
+
 // worker logs about a worker with the fixed set of keys.
 func (l *loop) worker(level slog.Level, text string, id plan.SeatID, args ...any) {
 	k := l.state.At(id)
-	l.log.Log(context.Background(), level, text, append([]any{"slot", id.Slot, "seat", id.Seat(), "pid", k.PID, "generation", k.Generation}, args...)...)
+	l.log.Log(context.Background(), level, text, append([]any{"slot", l.slot(id), "seat", id.Seat(), "pid", k.PID, "generation", k.Generation}, args...)...)
 }
 
 // signal does what the table of signals says.

@@ -34,7 +34,8 @@ type fakeSystem struct {
 	closed   bool
 	dropped  []int
 	reopened int
-	sent     []ipc.Message // that were taken
+	sent     []ipc.Message      // that were taken
+	limits   map[int]ipc.Limits // by pid: that it was started with or told
 }
 
 type behaviour struct {
@@ -74,7 +75,7 @@ func (f *fakeSystem) dropGeneration(n int) {
 	f.dropped = append(f.dropped, n)
 }
 
-func (f *fakeSystem) spawn(id plan.SeatID, generation int) (int, error) {
+func (f *fakeSystem) spawn(id plan.SeatID, generation int, limits ipc.Limits) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, seat := range f.seats {
@@ -84,7 +85,7 @@ func (f *fakeSystem) spawn(id plan.SeatID, generation int) (int, error) {
 	}
 	f.pids++
 	pid, b := 1000+f.pids, f.behave[generation]
-	f.seats[pid], f.ids[pid], f.adopted[id] = id.Seat(), id, map[int]bool{}
+	f.seats[pid], f.ids[pid], f.adopted[id], f.limits[pid] = id.Seat(), id, map[int]bool{}, limits
 	boot := b.bootTime
 	if boot == 0 {
 		boot = 10 * time.Millisecond
@@ -133,6 +134,8 @@ func (f *fakeSystem) send(id plan.SeatID, m ipc.Message) error {
 		}
 		f.later(time.Millisecond, func() event { return messageEvent{id: id, msg: ipc.Message{Type: ipc.Draining}} })
 		f.exit(pid, 20*time.Millisecond, plan.ExitStatus{})
+	case ipc.Configure:
+		f.limits[pid] = *m.Limits
 	case ipc.Release:
 		delete(f.adopted[id], m.Slot)
 	case ipc.Stacks:
@@ -226,7 +229,7 @@ func inWorld(t *testing.T, change func(*configs.Config), behave map[int]behaviou
 			change(&c)
 		}
 		w := &world{T: t, log: &logBuffer{}, code: make(chan int, 1)}
-		w.fake = &fakeSystem{behave: behave, seats: map[int]int{}, ids: map[int]plan.SeatID{}, adopted: map[plan.SeatID]map[int]bool{}, silent: map[int]time.Time{}}
+		w.fake = &fakeSystem{behave: behave, seats: map[int]int{}, limits: map[int]ipc.Limits{}, ids: map[int]plan.SeatID{}, adopted: map[plan.SeatID]map[int]bool{}, silent: map[int]time.Time{}}
 		w.loop = newLoop(plan.New(c, time.Now()), w.fake, slog.New(slog.NewTextHandler(w.log, nil)))
 		w.fake.loop = w.loop
 		w.loop.reloading.load = func() (configs.Config, error) { return c, nil }

@@ -25,6 +25,7 @@ type machine struct {
 	board        *scoreboard.Board
 	boardFD      *ipc.FD
 	clock        scoreboard.Clock
+	together     bool // one process has the threads of all workers
 	recipe       *recipe
 	generations  map[int]*generation
 	output       *logs.Output
@@ -66,7 +67,7 @@ func (m *machine) dropGeneration(number int) {
 
 // spawn starts a worker by fork and exec, with raw descriptors: Go cannot run code between the two. While it does, nobody
 // in this process makes files (process.Start): after the start only the loop does, or others while it waits for them.
-func (m *machine) spawn(id plan.SeatID, number int) (int, error) {
+func (m *machine) spawn(id plan.SeatID, number int, limits ipc.Limits) (int, error) {
 	g := m.generations[number]
 	control, theirs, err := ipc.NewChannelPair()
 	if err != nil {
@@ -80,7 +81,7 @@ func (m *machine) spawn(id plan.SeatID, number int) (int, error) {
 	}
 	defer pipe.write.Close()
 	config := g.config
-	config.Limits = m.recipe.config.Limits // they may have changed since the generation was made
+	config.Limits = limits
 	h := ipc.Handover{
 		Seat: id.Seat(), Generation: number, Protocol: ipc.Spoken, Config: config,
 		Control: theirs, Scoreboard: m.boardFD, Keys: m.keys, Requests: m.requests, Binds: m.sockets.Slot(id.Slot),
@@ -102,7 +103,7 @@ func (m *machine) spawn(id plan.SeatID, number int) (int, error) {
 	row := m.board.Row(id.Seat())
 	row.Heartbeat.Store(m.clock.Now())
 	c := &child{control: control, tail: logs.NewTail(), cpuBase: row.CPU.Load()}
-	argv := append([]string{fmt.Sprintf("%s%d gen %d", sockets.WorkerTitle, id.Slot, number)}, g.args...)
+	argv := append([]string{m.title(id, number)}, g.args...)
 	pid, err := process.Start(&process.Command{
 		Path: path, Name: g.path, Argv: argv, Dir: g.dir, As: g.as, Umask: g.umask,
 		Env:   append(append([]string(nil), g.env...), env...),
@@ -117,6 +118,14 @@ func (m *machine) spawn(id plan.SeatID, number int) (int, error) {
 	go m.output.Forward(pipe.read, c.tail)
 	go m.receive(id, control)
 	return pid, nil
+}
+
+// title is what a worker is called in ps.
+func (m *machine) title(id plan.SeatID, generation int) string {
+	if m.together {
+		return fmt.Sprintf("%sprocess gen %d", sockets.WorkerTitle, generation)
+	}
+	return fmt.Sprintf("%s%d gen %d", sockets.WorkerTitle, id.Slot, generation)
 }
 
 // logPipe is a worker's standard error: read by this process, so in its poller; written by the worker, so raw.
@@ -264,7 +273,8 @@ func (m *machine) heartbeatAge(id plan.SeatID) time.Duration {
 	return time.Duration(m.clock.Now() - m.board.Row(id.Seat()).Heartbeat.Load())
 }
 
-// vacate completes the counters of a dead worker, reads what it had open, and clears its row for the next one.
+// vacate completes the counters of a dead worker, reads what it had open, and clears its rows for the next one: one that had
+// the threads of all has sat in the same parity of seat of every slot.
 func (m *machine) vacate(id plan.SeatID, cpu time.Duration) int64 {
 	row := m.board.Row(id.Seat())
 	open := row.Open.Load() + row.Accepting.Load()
@@ -275,6 +285,9 @@ func (m *machine) vacate(id plan.SeatID, cpu time.Duration) int64 {
 		delete(m.workers, id)
 	}
 	m.board.Clear(id.Seat())
+	for seat := id.Side + 2; m.together && seat < 2*m.board.Slots(); seat += 2 {
+		m.board.Clear(seat)
+	}
 	return open
 }
 

@@ -113,7 +113,7 @@ func (m *Master) start() error {
 	if m.limits, err = process.ReadLimits(); err != nil {
 		return err
 	}
-	if err := m.limits.Enough(m.config.Workers, len(m.config.Binds)); err != nil {
+	if err := m.limits.Enough(m.config.Processes(), len(m.config.Binds)); err != nil {
 		return &StartError{plan.ExitConfig, err}
 	}
 	if err := m.openControl(); err != nil {
@@ -126,6 +126,7 @@ func (m *Master) start() error {
 	m.level.Set(m.config.Level())
 	log := newLogger(m.config.LogFormat, &m.level, m.output)
 	m.logLimits(log)
+	warnOfMeasuring(log, m.config)
 	if err := m.bind(log); err != nil {
 		return err
 	}
@@ -141,7 +142,7 @@ func (m *Master) start() error {
 		return fmt.Errorf("standard input of the workers: %w", err)
 	}
 	m.machine = &machine{
-		sockets: m.sockets, board: m.board, boardFD: ipc.Own(m.board.FD()), clock: m.clock, recipe: recipe, output: m.output,
+		sockets: m.sockets, board: m.board, boardFD: ipc.Own(m.board.FD()), clock: m.clock, together: m.config.InProcess(), recipe: recipe, output: m.output,
 		generations: map[int]*generation{1: first}, stop: m.done, workers: map[plan.SeatID]*child{}, null: null, reloadKeys: make(chan struct{}, 1),
 	}
 	if m.machine.requests, err = openRequests(m.config); err != nil {
@@ -165,7 +166,7 @@ func (m *Master) start() error {
 	}
 	m.watchSignals()
 	m.serveControl()
-	log.Info("cluster starts", "version", m.version, "pid", os.Getpid(), "binds", joinBinds(m.binds), "workers", m.config.Workers,
+	log.Info("cluster starts", "version", m.version, "pid", os.Getpid(), "binds", joinBinds(m.binds), "mode", m.config.Mode, "workers", m.config.Workers,
 		"threads", m.config.Threads, "metrics", cmp.Or(m.metricsAddress, "off"), "control", m.control)
 	return nil
 }
@@ -206,6 +207,13 @@ func (m *Master) logLimits(log *slog.Logger) {
 	wanted := int64(cmp.Or(m.config.MaxConnections, process.FewConnections))
 	if fit := m.limits.Connections(); fit >= 0 && fit < wanted {
 		log.Warn("few connections fit under the limit of file descriptors: raise `ulimit -n`, or LimitNOFILE= of the unit", "limit", m.limits.FilesMax, "connections", fit, "wanted", wanted)
+	}
+}
+
+// warnOfMeasuring names the settings in use that no service should have.
+func warnOfMeasuring(log *slog.Logger, c configs.Config) {
+	if names := c.Measuring(); len(names) > 0 {
+		log.Warn("settings are in use that are for measuring only: a service is better off without them", "settings", strings.Join(names, " "))
 	}
 }
 
@@ -261,7 +269,7 @@ func (m *Master) bind(log *slog.Logger) error {
 	}
 	options := sockets.Options{
 		Dir: dir, Holder: fmt.Sprintf("pid %d, control socket %s", os.Getpid(), m.control),
-		Backlog: m.config.Backlog, Shared: m.config.Dispatch == "shared",
+		Backlog: m.config.Backlog, Shared: m.config.Dispatch == "shared" || m.config.InProcess(),
 	}
 	patience, told := sockets.NewPatience(time.Now().Add(m.config.OrphanGrace+m.config.DrainTimeout+time.Second)), false
 	for {

@@ -29,7 +29,7 @@ func (m *Master) View() metrics.View {
 	snap := m.loop.snapshot.Load()
 	v := metrics.View{
 		Version: m.version, Started: snap.Started, Now: m.clock.Now(), Board: m.board, Slots: snap.Slots, Wanted: snap.Wanted,
-		Threads: snap.Threads, Generation: snap.Generation, Stopping: snap.Stopping, States: stateNames, Left: snap.Left,
+		Generation: snap.Generation, Stopping: snap.Stopping, States: stateNames, Left: snap.Left,
 		Rollouts: snap.Ended, LogDropped: m.output.Dropped(),
 	}
 	for _, r := range plan.Reasons() {
@@ -44,10 +44,25 @@ func (m *Master) View() metrics.View {
 		if serves && w.Slot < snap.Wanted {
 			served[w.Slot] = true
 		}
-		v.Workers = append(v.Workers, metrics.Worker{Slot: w.Slot, Seat: w.Seat, PID: w.PID, Generation: w.Generation, State: w.State.String(), Serves: w.State == plan.Ready})
+		v.Workers = append(v.Workers, metrics.Worker{Slot: w.Slot, Seat: w.Seat, PID: w.PID, Generation: w.Generation, State: w.State.String(), Serves: w.State == plan.Ready, Threads: w.Threads})
 	}
 	v.Ready = len(served)
+	if snap.InProcess {
+		v.Workers, v.Ready = shareOut(v.Workers, snap.Wanted), v.Ready*snap.Wanted
+	}
 	return v
+}
+
+// shareOut makes so many workers of each process. The first one stands for the process: the others have no pid, so that
+// nothing of it is counted twice.
+func shareOut(processes []metrics.Worker, workers int) []metrics.Worker {
+	all := processes
+	for _, p := range processes {
+		for slot := 1; slot < workers; slot++ {
+			all = append(all, metrics.Worker{Slot: slot, Seat: 2*slot + p.Seat, Generation: p.Generation, State: p.State, Serves: p.Serves, Threads: p.Threads})
+		}
+	}
+	return all
 }
 
 // Queue is the accept queue of a listener; every slot has that of a shared one.

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/prefork/cluster/configs"
-	"github.com/prefork/cluster/ipc"
 )
 
 // Reload is what became of reading the configuration anew.
@@ -100,9 +99,11 @@ func (l *loop) take(ev loadedEvent, now time.Time) *Reload {
 	if err := l.system.configure(taken); err != nil {
 		return refuse(err)
 	}
+	l.state.Config = taken
 	if len(changes.Restart) > 0 && !l.state.Stopping {
 		g, err := l.restart(now)
 		if err != nil {
+			l.state.Config = before
 			_ = l.system.configure(before) // it was good once
 			return refuse(err)
 		}
@@ -112,10 +113,12 @@ func (l *loop) take(ev loadedEvent, now time.Time) *Reload {
 		}
 		l.reloading.proof = g
 	}
-	l.state.Config = taken
+	if slices.Compare(before.Measuring(), taken.Measuring()) != 0 {
+		warnOfMeasuring(l.log, taken)
+	}
 	l.level.Set(taken.Level())
-	if before, after := limitsOf(before), limitsOf(taken); before != after {
-		l.tellLimits(after)
+	if limitsOf(before) != limitsOf(taken) {
+		l.tellLimits()
 	}
 	if slices.Contains(changes.Live, "workers") {
 		if _, err := l.scale(scaleRequest{to: taken.Workers}); err != nil {
@@ -150,13 +153,4 @@ func (l *loop) takeBack() {
 	last.Outcome = ReloadTakenBack
 	r.last = &last
 	l.log.Warn("settings were taken back with the workers that were to see them: correct them and reload", "settings", strings.Join(last.Restart, " "))
-}
-
-// tellLimits puts limits in force in the workers that run. Those to come are started with them.
-func (l *loop) tellLimits(limits ipc.Limits) {
-	for id := range l.state.Workers() {
-		if err := l.system.send(id, ipc.Message{Type: ipc.Configure, Limits: &limits}); err != nil {
-			l.worker(slog.LevelWarn, "worker cannot be told the new limits: it keeps the old ones", id, "err", err)
-		}
-	}
 }

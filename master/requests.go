@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/prefork/cluster/ipc"
 	"github.com/prefork/cluster/master/keyring"
 	"github.com/prefork/cluster/master/plan"
 )
@@ -20,28 +21,61 @@ func (l *loop) restart(now time.Time) (int, error) {
 		l.log.Error("restart refused: nothing has changed", "err", err)
 		return 0, err
 	}
-	l.generations[g] = true
+	l.generations[g] = l.state.Config.Threads
 	l.state.Restart(g, now)
 	l.log.Info("rolling restart", "generation", g)
 	return g, nil
 }
 
+// wanted is how many workers there are to be. To the plan one process that has the threads of all is a single one.
+func (l *loop) wanted() int {
+	if l.state.Config.InProcess() {
+		return l.workers
+	}
+	return l.state.Wanted
+}
+
 func (l *loop) scale(r scaleRequest) (int, error) {
+	before := l.wanted()
 	n := r.to
 	if n == 0 {
-		n = l.state.Wanted + r.by
+		n = before + r.by
 	}
 	switch {
 	case l.state.Stopping:
-		return l.state.Wanted, errors.New("the cluster is stopping")
+		return before, errors.New("the cluster is stopping")
 	case n < 1 || n > l.state.Config.MaxWorkers:
-		return l.state.Wanted, fmt.Errorf("cannot scale to %d workers: 1 to %d are possible (--max-workers at start sets the limit)", n, l.state.Config.MaxWorkers)
+		return before, fmt.Errorf("cannot scale to %d workers: 1 to %d are possible (--max-workers at start sets the limit)", n, l.state.Config.MaxWorkers)
+	case n == before:
+		return n, nil
 	}
-	if n != l.state.Wanted {
-		l.log.Info("scaling", "from", l.state.Wanted, "to", n)
+	l.log.Info("scaling", "from", before, "to", n)
+	if l.state.Config.InProcess() {
+		l.workers, l.most = n, max(l.most, n)
+		l.tellLimits()
+	} else {
 		l.state.Scale(n)
 	}
 	return n, nil
+}
+
+// limits are those that a worker of a generation has now. In process its number of threads is that of the generation.
+func (l *loop) limits(generation int) ipc.Limits {
+	limits := limitsOf(l.state.Config)
+	if l.state.Config.InProcess() {
+		limits.Workers, limits.Threads = l.workers, l.generations[generation]
+	}
+	return limits
+}
+
+// tellLimits puts the limits in force in the workers that run. Those to come are started with them.
+func (l *loop) tellLimits() {
+	for id, k := range l.state.Workers() {
+		limits := l.limits(k.Generation)
+		if err := l.system.send(id, ipc.Message{Type: ipc.Configure, Limits: &limits}); err != nil {
+			l.worker(slog.LevelWarn, "worker cannot be told the new limits: it keeps the old ones", id, "err", err)
+		}
+	}
 }
 
 // stop drains all workers or, now, kills them.

@@ -14,8 +14,9 @@ type Snapshot struct {
 	Time       time.Time
 	PID        int
 	Started    time.Time
-	Wanted     int // workers
-	Slots      int // that have existed
+	InProcess  bool // each entry of Workers has the threads of all
+	Wanted     int  // workers
+	Slots      int  // that have existed
 	Threads    int
 	Generation int // the wanted one
 	Stopping   bool
@@ -52,6 +53,7 @@ func rolloutEnds() []rolloutEnd {
 // WorkerView is one seat that is not empty.
 type WorkerView struct {
 	Slot, Seat, PID, Generation int
+	Threads                     int // a worker
 	State                       plan.State
 	Settled, Stalled            bool
 	Since, SpawnedAt, ReadyAt   time.Time
@@ -64,8 +66,11 @@ func (l *loop) publish(now time.Time) {
 	s := l.state
 	changed := make(chan struct{})
 	snap := &Snapshot{
-		Time: now, PID: os.Getpid(), Started: s.Started, Wanted: s.Wanted, Slots: len(s.Slots), Threads: s.Config.Threads,
+		Time: now, PID: os.Getpid(), Started: s.Started, InProcess: s.Config.InProcess(), Wanted: l.wanted(), Slots: len(s.Slots), Threads: s.Config.Threads,
 		Generation: s.Target, Stopping: s.Stopping, Ready: l.allReady(), EverReady: l.announced, Reload: l.reloading.last, KeysErr: l.keysErr, Changed: changed,
+	}
+	if snap.InProcess {
+		snap.Slots = l.most
 	}
 	for i := range s.Slots {
 		sl := &s.Slots[i]
@@ -75,7 +80,7 @@ func (l *loop) publish(now time.Time) {
 				continue
 			}
 			snap.Workers = append(snap.Workers, WorkerView{
-				Slot: i, Seat: 2*i + j, PID: k.PID, Generation: k.Generation, State: k.State, Settled: k.Settled, Stalled: k.Stalled,
+				Slot: i, Seat: 2*i + j, PID: k.PID, Generation: k.Generation, Threads: l.limits(k.Generation).Threads, State: k.State, Settled: k.Settled, Stalled: k.Stalled,
 				Since: k.Since, SpawnedAt: k.SpawnedAt, ReadyAt: k.ReadyAt, Until: k.Until, Reason: k.Reason,
 			})
 		}
@@ -88,8 +93,15 @@ func (l *loop) publish(now time.Time) {
 		}
 		snap.Left = append(snap.Left, left)
 	}
+	for len(snap.Left) < snap.Slots { // in process: no process has left but in the first slot
+		snap.Left = append(snap.Left, make([]int64, len(plan.Reasons())))
+	}
 	for _, r := range s.Rollouts {
-		snap.Rollouts = append(snap.Rollouts, *r)
+		ro := *r
+		if snap.InProcess {
+			ro.Replaced *= snap.Wanted
+		}
+		snap.Rollouts = append(snap.Rollouts, ro)
 	}
 	for _, end := range rolloutEnds() {
 		snap.Ended = append(snap.Ended, metrics.RolloutCount{Outcome: string(end.outcome), Reason: end.reason, Count: l.ended[end]})

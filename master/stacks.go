@@ -26,7 +26,7 @@ func (l *loop) startDump(reply chan []stackDump, now time.Time) {
 	d := &dumping{reply: reply, waiting: map[plan.SeatID]int{}, until: now.Add(dumpPatience)}
 	d.dumps = append(d.dumps, stackDump{Slot: -1, PID: os.Getpid(), Text: stacks()})
 	for id, k := range l.state.Workers() {
-		dump := stackDump{Slot: id.Slot, PID: k.PID, Generation: k.Generation, Err: "no answer within " + dumpPatience.String() + ": it is stopped, starved of CPU, or does not use the library"}
+		dump := stackDump{Slot: id.Slot, PID: k.PID, Generation: k.Generation, InProcess: l.state.Config.InProcess(), Err: "no answer within " + dumpPatience.String() + ": it is stopped, starved of CPU, or does not use the library"}
 		if err := l.system.send(id, ipc.Message{Type: ipc.Stacks, ID: l.dumpID}); err != nil {
 			dump.Err = err.Error()
 		} else {

@@ -16,6 +16,7 @@ type Status struct {
 	PID        int            `json:"pid"`
 	Started    time.Time      `json:"started"`
 	State      string         `json:"state"` // starting, ready, degraded, restarting, returning, stopping
+	Mode       string         `json:"mode"`
 	Workers    int            `json:"workers"`
 	Threads    int            `json:"threads"`
 	Generation int            `json:"generation"`
@@ -29,7 +30,8 @@ type Status struct {
 	Restart    *plan.Rollout  `json:"restart,omitempty"`            // the last one
 	Reload     *Reload        `json:"reload,omitempty"`             // of the configuration, the last one
 	KeysError  string         `json:"certificates_error,omitempty"` // why those in use are not those in the files
-	Slots      []WorkerStatus `json:"workers_status"`
+	Slots      []WorkerStatus `json:"workers_status"`               // in process: a process each, whose slot is 0
+	Shares     []Share        `json:"in_process,omitempty"`         // of the workers in the process, by slot; only in process
 	Deaths     []DeathStatus  `json:"deaths"`
 	Backlogs   []Backlog      `json:"backlogs"` // of each listener that can be asked
 }
@@ -61,17 +63,28 @@ type WorkerStatus struct {
 	Stalled    bool           `json:"stalled,omitempty"`
 }
 
+// Share is what the threads of one worker do that is no process of its own.
+type Share struct {
+	Slot     int   `json:"slot"`
+	Busy     int   `json:"threads_busy"`
+	Threads  int   `json:"threads"`  // of all processes while one replaces another
+	Requests int64 `json:"requests"` // since the start
+}
+
 // DeathStatus is a death and its slot.
 type DeathStatus struct {
 	Slot int `json:"slot"`
 	plan.Death
 }
 
+// InProcess says that one process has the threads of all workers.
+func (s *Status) InProcess() bool { return len(s.Shares) > 0 }
+
 func (m *Master) status() Status {
 	snap := m.loop.snapshot.Load()
 	s := Status{
 		Name: m.config.Name, Version: m.version, PID: snap.PID, Started: snap.Started, State: snap.state(),
-		Workers: snap.Wanted, Threads: snap.Threads, Generation: snap.Generation, Control: m.control,
+		Mode: m.config.Mode, Workers: snap.Wanted, Threads: snap.Threads, Generation: snap.Generation, Control: m.control,
 		Metrics: m.metricsAddress, Program: m.program, ByPath: m.byPath, Memory: m.memory.Of(snap.PID), Limits: m.limits, Reload: snap.Reload,
 		Slots: []WorkerStatus{}, Deaths: []DeathStatus{}, Backlogs: m.backlogs(snap.Slots),
 	}
@@ -85,7 +98,10 @@ func (m *Master) status() Status {
 		s.Restart = &snap.Rollouts[n-1]
 	}
 	for _, w := range snap.Workers {
-		s.Slots = append(s.Slots, m.worker(w, snap.Threads))
+		s.Slots = append(s.Slots, m.worker(w, snap))
+	}
+	if snap.InProcess {
+		s.Shares = m.shares(snap)
 	}
 	for i, d := range snap.Deaths {
 		s.Deaths = append(s.Deaths, DeathStatus{Slot: snap.DeathSlots[i], Death: d})
@@ -112,20 +128,44 @@ func (m *Master) backlogs(slots int) []Backlog {
 	return all
 }
 
-func (m *Master) worker(w WorkerView, threads int) WorkerStatus {
+func (m *Master) worker(w WorkerView, snap *Snapshot) WorkerStatus {
 	row := m.board.Row(w.Seat)
-	s := WorkerStatus{
-		Slot: w.Slot, Seat: w.Seat, Generation: w.Generation, PID: w.PID, State: w.State.String(), Reason: w.Reason.String(),
-		Requests: m.board.Row(2*w.Slot).Total() + m.board.Row(2*w.Slot+1).Total(),
+	s := WorkerStatus{Slot: w.Slot, Seat: w.Seat, Generation: w.Generation, PID: w.PID, State: w.State.String(), Reason: w.Reason.String()}
+	first, end, threads := w.Slot, w.Slot+1, w.Threads
+	if snap.InProcess {
+		first, end, threads = 0, snap.Slots, w.Threads*snap.Wanted
+	}
+	busy := 0
+	for slot := first; slot < end; slot++ {
+		s.Requests += m.answered(slot)
+		busy += m.board.Busy(2*slot + w.Seat%2)
 	}
 	if w.State == plan.Waiting {
 		s.Retry = max(0, time.Until(w.Until).Seconds())
 		return s
 	}
 	s.Uptime = time.Since(w.SpawnedAt).Seconds()
-	s.Busy, s.Threads, s.Waiting, s.Open = m.board.Busy(w.Seat), threads, row.Waiting.Load(), row.Open.Load()
+	s.Busy, s.Threads, s.Waiting, s.Open = busy, threads, row.Waiting.Load(), row.Open.Load()
 	s.Memory, s.Stalled = m.memory.Of(w.PID), w.Stalled
 	return s
+}
+
+// answered is how many requests a slot has answered, all its workers.
+func (m *Master) answered(slot int) int64 {
+	return m.board.Row(2*slot).Total() + m.board.Row(2*slot+1).Total()
+}
+
+func (m *Master) shares(snap *Snapshot) []Share {
+	all := make([]Share, snap.Slots)
+	for slot := range all {
+		all[slot] = Share{Slot: slot, Busy: m.board.Busy(2*slot) + m.board.Busy(2*slot+1), Requests: m.answered(slot)}
+		for _, w := range snap.Workers {
+			if w.PID != 0 && slot < snap.Wanted {
+				all[slot].Threads += w.Threads
+			}
+		}
+	}
+	return all
 }
 
 // state is the cluster in one word.

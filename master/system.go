@@ -18,8 +18,8 @@ type system interface {
 	newGeneration(number int) error
 	// dropGeneration lets go of the program.
 	dropGeneration(number int)
-	// spawn starts a worker; what it says arrives as events.
-	spawn(id plan.SeatID, generation int) (pid int, err error)
+	// spawn starts a worker with limits; what it says arrives as events.
+	spawn(id plan.SeatID, generation int, limits ipc.Limits) (pid int, err error)
 	// send gives a message to a worker; ipc.ErrFull if it has not read for long.
 	send(id plan.SeatID, m ipc.Message) error
 	// adopt gives a worker the listeners of another slot.

@@ -117,8 +117,8 @@ func (c *Collector) backlog(p pen, v *View, slot int, shared bool, label string)
 // workers sends what only living workers have.
 func (c *Collector) workers(p pen, v *View, slot int, label string) {
 	var memory Memory
-	serving, states := 0, map[string]int{}
-	silence := int64(-1) // the longest of the slot's ready workers
+	serving, states := 0, map[string]int{} // threads of those that serve
+	silence := int64(-1)                   // the longest of the slot's ready workers
 	for _, w := range v.Workers {
 		if w.Slot != slot {
 			continue
@@ -128,7 +128,7 @@ func (c *Collector) workers(p pen, v *View, slot int, label string) {
 		memory.PSS += m.PSS
 		memory.Anonymous += m.Anonymous
 		if w.Serves {
-			serving++
+			serving += w.Threads
 			// 0: it has just died and its row was cleared, which the view does not show yet.
 			if beat := v.Board.Row(w.Seat).Heartbeat.Load(); beat != 0 {
 				silence = max(silence, v.Now-beat, 0)
@@ -141,7 +141,7 @@ func (c *Collector) workers(p pen, v *View, slot int, label string) {
 	for _, state := range v.States {
 		p.gauge(workerState, float64(states[state]), label, state)
 	}
-	p.gauge(threads, float64(serving*v.Threads), label)
+	p.gauge(threads, float64(serving), label)
 	p.gauge(pss, float64(memory.PSS), label)
 	p.gauge(anonymous, float64(memory.Anonymous), label)
 }

@@ -27,7 +27,7 @@ func busy(t testing.TB) *fake {
 		v.Left[0][1], v.Left[1][0] = 6, 2
 		v.Workers = []Worker{
 			{Slot: 0, Seat: 0, PID: 100, Generation: 1, State: "draining"},
-			{Slot: 0, Seat: 1, PID: 101, Generation: 2, State: "ready", Serves: true},
+			{Slot: 0, Seat: 1, PID: 101, Generation: 2, State: "ready", Serves: true, Threads: 4},
 			{Slot: 1, Seat: 2, Generation: 2, State: "waiting"},
 		}
 		for seat := range 2 * v.Slots {
@@ -44,6 +44,57 @@ func busy(t testing.TB) *fake {
 		}
 	})
 	return f
+}
+
+// One process in all slots: each worker has its own threads, requests and state, and what the process has as a whole is in the
+// first slot and counted once.
+func TestInProcess(t *testing.T) {
+	f := newFake(t, 3, 4)
+	f.set(func(v *View) {
+		v.Wanted, v.Ready = 3, 3
+		v.Workers = []Worker{{PID: 100, Seat: 1, Generation: 2, State: "ready", Serves: true, Threads: 4}}
+		for slot := 1; slot < 3; slot++ {
+			v.Workers = append(v.Workers, Worker{Slot: slot, Seat: 2*slot + 1, Generation: 2, State: "ready", Serves: true, Threads: 4})
+		}
+		v.Board.Row(1).Heartbeat.Store(testNow - int64(time.Second))
+		v.Board.Row(1).CPU.Store(int64(time.Second))
+		v.Board.Row(1).Open.Store(9)
+		for slot := range 3 {
+			v.Board.Row(2*slot + 1).Requests[1].Store(int64(slot + 5))
+			for thread := range slot + 1 {
+				v.Board.Cell(2*slot+1, thread).Take()
+			}
+		}
+	})
+	got, _ := scrape(t, f)
+	sums, series := map[string]float64{}, map[string]string{}
+	for name, value := range got {
+		family, labels, _ := strings.Cut(name, "{")
+		if strings.Contains(labels, "state=") && !strings.Contains(labels, "ready") || strings.Contains(labels, "class=") && !strings.Contains(labels, "2xx") {
+			continue
+		}
+		sums[family] += value
+		for slot := range 3 {
+			if strings.Contains(labels, fmt.Sprintf(`slot="%d"`, slot)) {
+				series[family] += fmt.Sprintf("%d:%v ", slot, value)
+			}
+		}
+	}
+	for family, want := range map[string]float64{
+		"cluster_workers_wanted": 3, "cluster_workers_ready": 3, "cluster_worker_info": 1, "cluster_worker_state": 3, "cluster_threads": 12,
+		"cluster_threads_busy": 6, "cluster_requests_total": 18, "cluster_cpu_seconds_total": 1, "cluster_connections_open": 9,
+		"cluster_memory_pss_bytes": 100 << 20, "cluster_memory_anonymous_bytes": 100 << 19, "cluster_worker_heartbeat_age_seconds": 1,
+	} {
+		if sums[family] != want {
+			t.Errorf("the sum of %s is %v (%s), want %v", family, sums[family], series[family], want)
+		}
+	}
+	for slot := range 3 {
+		label := fmt.Sprintf(`{slot="%d"}`, slot)
+		if got["cluster_threads"+label] != 4 || got["cluster_threads_busy"+label] != float64(slot+1) || got[fmt.Sprintf(`cluster_requests_total{class="2xx",slot="%d"}`, slot)] != float64(slot+5) {
+			t.Errorf("slot %d: %v threads, %v busy", slot, got["cluster_threads"+label], got["cluster_threads_busy"+label])
+		}
+	}
 }
 
 func TestGolden(t *testing.T) {
@@ -234,32 +285,32 @@ func TestWorkersOfASlot(t *testing.T) {
 	}{
 		"no worker":    {states: "0 0 0 0", heartbeat: none},
 		"boots":        {[]Worker{{PID: 10, State: "starting"}}, beat(time.Second), "1 0 0 0", 0, none, 1},
-		"serves":       {[]Worker{{PID: 10, State: "ready", Serves: true}}, beat(time.Second), "0 1 0 0", 4, 1, 1},
+		"serves":       {[]Worker{{PID: 10, State: "ready", Serves: true, Threads: 4}}, beat(time.Second), "0 1 0 0", 4, 1, 1},
 		"waits":        {[]Worker{{Seat: 1, State: "waiting"}}, beat(time.Second), "0 0 0 1", 0, none, 0},
 		"both waiting": {[]Worker{{State: "waiting"}, {Seat: 1, State: "waiting"}}, beat(), "0 0 0 2", 0, none, 0},
 		"new one boots": {
-			[]Worker{{PID: 10, State: "ready", Serves: true}, {Seat: 1, PID: 11, State: "starting"}},
+			[]Worker{{PID: 10, State: "ready", Serves: true, Threads: 4}, {Seat: 1, PID: 11, State: "starting"}},
 			beat(time.Second, 7*time.Second), "1 1 0 0", 4, 1, 2,
 		},
 		"both serve": {
-			[]Worker{{PID: 10, State: "ready", Serves: true}, {Seat: 1, PID: 11, State: "ready", Serves: true}},
+			[]Worker{{PID: 10, State: "ready", Serves: true, Threads: 4}, {Seat: 1, PID: 11, State: "ready", Serves: true, Threads: 4}},
 			beat(time.Second, 3*time.Second), "0 2 0 0", 8, 3, 2,
 		},
 		"both serve, the other way round": {
-			[]Worker{{PID: 10, State: "ready", Serves: true}, {Seat: 1, PID: 11, State: "ready", Serves: true}},
+			[]Worker{{PID: 10, State: "ready", Serves: true, Threads: 4}, {Seat: 1, PID: 11, State: "ready", Serves: true, Threads: 4}},
 			beat(3*time.Second, time.Second), "0 2 0 0", 8, 3, 2,
 		},
 		"old one drains": {
-			[]Worker{{PID: 10, State: "draining"}, {Seat: 1, PID: 11, State: "ready", Serves: true}},
+			[]Worker{{PID: 10, State: "draining"}, {Seat: 1, PID: 11, State: "ready", Serves: true, Threads: 4}},
 			beat(9*time.Second, time.Second), "0 1 1 0", 4, 1, 2,
 		},
 		"both drain": {[]Worker{{PID: 10, State: "draining"}, {Seat: 1, PID: 11, State: "draining"}}, beat(1, 1), "0 0 2 0", 0, none, 2},
 		"heartbeat younger than the view": {
-			[]Worker{{PID: 10, State: "ready", Serves: true}}, beat(-time.Millisecond), "0 1 0 0", 4, 0, 1,
+			[]Worker{{PID: 10, State: "ready", Serves: true, Threads: 4}}, beat(-time.Millisecond), "0 1 0 0", 4, 0, 1,
 		},
 		// The row is cleared before the view says that the worker has left. Its heartbeat of 0 is not as old as the machine.
 		"has just died": {
-			[]Worker{{PID: 10, State: "ready", Serves: true}},
+			[]Worker{{PID: 10, State: "ready", Serves: true, Threads: 4}},
 			func(b *scoreboard.Board) { beat(time.Second)(b); b.Clear(0) }, "0 1 0 0", 4, none, 1,
 		},
 	} {
@@ -319,7 +370,7 @@ func BenchmarkScrape(b *testing.B) {
 			f := newFake(b, slots, 32)
 			f.set(func(v *View) {
 				for slot := range slots {
-					v.Workers = append(v.Workers, Worker{Slot: slot, Seat: 2 * slot, PID: 1000 + slot, Generation: 1, State: "ready", Serves: true})
+					v.Workers = append(v.Workers, Worker{Slot: slot, Seat: 2 * slot, PID: 1000 + slot, Generation: 1, State: "ready", Serves: true, Threads: 4})
 					fill(v.Board.Row(2*slot), 1)
 					fill(v.Board.Row(2*slot+1), 2)
 				}

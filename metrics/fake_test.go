@@ -51,7 +51,7 @@ func newFake(t testing.TB, slots, threads int) *fake {
 	t.Cleanup(func() { unix.Close(board.FD()) }) // it stays mapped
 	f := &fake{view: View{
 		Version: "1.2.3", Started: time.UnixMilli(1_700_000_000_250), Now: testNow, Board: board,
-		Wanted: slots, Threads: threads, Generation: 1,
+		Wanted: slots, Generation: 1,
 		States:  []string{"starting", "ready", "draining", "waiting"},
 		Reasons: []string{"crash", "restart"},
 		Rollouts: []RolloutCount{

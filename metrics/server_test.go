@@ -101,7 +101,7 @@ func TestConcurrentScrapes(t *testing.T) {
 			}
 			f.grow(1 + pid%8)
 			f.set(func(v *View) {
-				v.Workers = []Worker{{PID: pid, State: "ready", Serves: true}, {Seat: 1, PID: pid + 1, State: "draining"}}
+				v.Workers = []Worker{{PID: pid, State: "ready", Serves: true, Threads: 4}, {Seat: 1, PID: pid + 1, State: "draining"}}
 			})
 			f.view.Board.Clear(1)
 		}

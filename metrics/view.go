@@ -22,7 +22,6 @@ type View struct {
 	Slots      int // that have existed; their counters stay
 	Wanted     int
 	Ready      int // wanted slots served by their own worker
-	Threads    int
 	Generation int
 	Stopping   bool
 	Workers    []Worker
@@ -40,11 +39,12 @@ type Bind struct {
 	Shared bool // all slots have one listener
 }
 
-// Worker is one that is alive, or a slot's state of waiting (PID 0).
+// Worker is one that is alive. Without a PID it is a slot's state of waiting, or its part of a process that is counted elsewhere.
 type Worker struct {
 	Slot, Seat, PID, Generation int
 	State                       string
 	Serves                      bool // it is ready
+	Threads                     int
 }
 
 // RolloutCount is how many rolling restarts ended so.

@@ -58,7 +58,7 @@ func (c *conn) observe(p []byte) {
 	if !ok {
 		return // of HTTP/2 without TLS, before it has shown itself
 	}
-	c.m.Row.Answer(status)
+	c.m.Account(&c.held).Answer(status)
 	if c.m.Requests != nil {
 		c.note(status, p)
 	}

@@ -50,7 +50,7 @@ type conn struct {
 	awaited   atomic.Bool  // the engine has set the deadline for the first bytes of the next one
 
 	bind    int
-	held    atomic.Int32             // thread + 1 of the running HTTP/1 request
+	held    engine.Held              // of the running HTTP/1 request
 	count   atomic.Int32             // requests begun
 	instant *instant                 // writes without waiting; nil until the first such
 	pending atomic.Pointer[overflow] // what a slow client has not taken yet; nil until the first one is slow
@@ -218,6 +218,7 @@ func (c *conn) logged() {
 // End notes that the next request is awaited.
 func (c *conn) End() {
 	c.logged()
+	c.held.Forget()
 	c.idleSince.Store(c.m.coarse.Load())
 	if c.phase.Load() == phaseVeiled {
 		return
@@ -235,7 +236,7 @@ func (c *conn) End() {
 func (c *conn) Readable() int64 { return c.readable.Load() }
 
 // Held is the thread of the running request.
-func (c *conn) Held() *atomic.Int32 { return &c.held }
+func (c *conn) Held() *engine.Held { return &c.held }
 
 // Answering is true until the answer begins.
 func (c *conn) Answering() bool { return c.answering.Load() }
@@ -253,7 +254,7 @@ func (c *conn) Count() int { return int(c.count.Add(1)) }
 // given back.
 func (c *conn) Release() {
 	if c.answering.Load() && c.phase.Load() == phaseActive { // hijacked before an answer: the application gives its own
-		c.m.Row.Answer(http.StatusSwitchingProtocols)
+		c.m.Account(&c.held).Answer(http.StatusSwitchingProtocols)
 		if e := c.entry.Load(); e != nil {
 			e.Status.Store(http.StatusSwitchingProtocols)
 		}

@@ -62,8 +62,16 @@ func newTestMember(config ipc.WorkerConfig, listeners ...net.Listener) *member {
 		empty:   make(chan struct{}, 1),
 		failed:  make(chan error, 1),
 	}
+	if config.InProcess() { // with room for twice as many workers, in the odd seats
+		board, err := scoreboard.Create(2*config.Workers, config.Threads+1)
+		if err != nil {
+			panic(err)
+		}
+		unix.Close(board.FD()) // it stays mapped
+		m.board, m.info.Seat = board, 1
+	}
 	m.room, m.descriptors = sync.NewCond(&m.mu), descriptorLimit()
-	m.Row = m.board.Row(0)
+	m.Row = m.board.Row(m.info.Seat)
 	m.coarse.Store(m.Clock.Now())
 	if err := m.makePool(); err != nil {
 		panic(err)

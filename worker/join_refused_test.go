@@ -57,6 +57,16 @@ func TestWorkerRefuses(t *testing.T) {
 			[]string{"seat 8 with 3 threads does not fit a scoreboard of 4 slots × 8 threads"},
 		},
 		{
+			"a seat of another worker, in process", "serve",
+			func(_ *testing.T, h *ipc.Handover) { h.Config.Workers = 2 },
+			[]string{"seat 3 with 6 threads does not fit a scoreboard of 4 slots × 8 threads"},
+		},
+		{
+			"too many workers, in process", "serve",
+			func(_ *testing.T, h *ipc.Handover) { h.Seat, h.Config.Workers = 1, 5 },
+			[]string{"seat 1 with 15 threads does not fit a scoreboard of 4 slots × 8 threads"},
+		},
+		{
 			"too many threads", "serve",
 			func(_ *testing.T, h *ipc.Handover) { h.Config.Threads = 9 },
 			[]string{"seat 3 with 9 threads does not fit a scoreboard of 4 slots × 8 threads"},

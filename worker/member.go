@@ -100,7 +100,11 @@ func join(o options) (*member, error) {
 	m.room = sync.NewCond(&m.mu)
 	m.descriptors = descriptorLimit()
 	if m.Log = o.logger; m.Log == nil {
-		m.Log = slog.New(slog.NewTextHandler(os.Stderr, nil)).With("slot", m.info.Slot, "pid", os.Getpid(), "generation", m.info.Generation)
+		var slot any = m.info.Slot
+		if m.Config.InProcess() {
+			slot = "all"
+		}
+		m.Log = slog.New(slog.NewTextHandler(os.Stderr, nil)).With("slot", slot, "pid", os.Getpid(), "generation", m.info.Generation)
 	}
 	if err := m.makePool(); err != nil {
 		return nil, m.giveUp(fmt.Errorf("worker: %w", err))
@@ -114,7 +118,11 @@ func (m *member) joinCluster(h *ipc.Handover) error {
 	m.info = Info{Slot: h.Slot(), Seat: h.Seat, Generation: h.Generation}
 	m.Config = h.Config
 	// In ps and top a process has the name of its program file, which is a number here: it was run through a descriptor.
-	_ = os.WriteFile("/proc/self/comm", fmt.Appendf(nil, "cluster-w%d", m.info.Slot), 0)
+	name := fmt.Sprintf("cluster-w%d", m.info.Slot)
+	if m.Config.InProcess() {
+		name = "cluster-workers"
+	}
+	_ = os.WriteFile("/proc/self/comm", []byte(name), 0)
 	var err error
 	if m.control, err = ipc.OpenChannel(h.Control); err != nil {
 		return err
@@ -130,8 +138,8 @@ func (m *member) joinCluster(h *ipc.Handover) error {
 		return m.giveUp(err)
 	}
 	h.Scoreboard.Close()
-	if h.Seat < 0 || h.Seat >= 2*m.board.Slots() || m.Config.Threads < 1 || m.Config.Threads > m.board.Threads() {
-		return m.giveUp(fmt.Errorf("seat %d with %d threads does not fit a scoreboard of %d slots × %d threads", h.Seat, m.Config.Threads, m.board.Slots(), m.board.Threads()))
+	if h.Seat < 0 || h.Seat >= 2*m.board.Slots() || m.Config.InProcess() && h.Seat > 1 || !m.fits(&m.Config.Limits) {
+		return m.giveUp(fmt.Errorf("seat %d with %d threads does not fit a scoreboard of %d slots × %d threads", h.Seat, m.Config.InAll(), m.board.Slots(), m.board.Threads()))
 	}
 	for i, fd := range h.Binds {
 		l, err := listen(fd)
@@ -161,16 +169,32 @@ func (m *member) joinCluster(h *ipc.Handover) error {
 	return nil
 }
 
-// makePool makes the threads: as many places as the scoreboard has, as many in use as are wanted.
+// fits says whether the scoreboard has room for the threads.
+func (m *member) fits(l *ipc.Limits) bool {
+	return l.Threads >= 1 && l.Threads <= m.board.Threads() && l.Workers >= 0 && l.Workers <= m.board.Slots()
+}
+
+// makePool makes the threads: as many places as the scoreboard has, as many in use as are wanted. In process the threads of one
+// worker follow those of the one before, in the same parity of seat, and how many a worker has is fixed.
 func (m *member) makePool() error {
-	cells := make([]*scoreboard.Cell, m.board.Threads())
-	for i := range cells {
-		cells[i] = m.board.Cell(m.info.Seat, i)
-	}
 	l := m.Config.Limits
+	seats, each := []int{m.info.Seat}, m.board.Threads()
+	if l.InProcess() {
+		seats, each = nil, l.Threads
+		for slot := range m.board.Slots() {
+			seats = append(seats, 2*slot+m.info.Seat)
+			m.Shares = append(m.Shares, m.board.Row(2*slot+m.info.Seat))
+		}
+	}
+	var cells []*scoreboard.Cell
+	for _, seat := range seats {
+		for i := range each {
+			cells = append(cells, m.board.Cell(seat, i))
+		}
+	}
 	m.SetLimits(l)
 	var err error
-	m.Pool, err = pool.New(m.Config.Pool, cells, m.Row, m.Clock, pool.Bounds{Threads: l.Threads, Depth: l.QueueDepth, Timeout: l.QueueTimeout})
+	m.Pool, err = pool.New(pool.Kind{Name: m.Config.Pool, OSThreads: m.Config.OSThreads, BusyPoll: m.Config.BusyPoll}, cells, m.Row, m.Clock, engine.Bounds(&l))
 	return err
 }
 

@@ -57,8 +57,12 @@ func (m *member) do(msg ipc.Message, fd *ipc.FD) {
 	case ipc.Release:
 		m.release(msg.Slot)
 	case ipc.Configure:
-		if msg.Limits == nil || msg.Limits.Threads < 1 || msg.Limits.Threads > m.board.Threads() {
-			m.complain(fmt.Sprintf("configure: no limits that fit a scoreboard of %d threads", m.board.Threads()))
+		if msg.Limits == nil || !m.fits(msg.Limits) || msg.Limits.InProcess() != m.Config.InProcess() {
+			m.complain(fmt.Sprintf("configure: no limits that fit a scoreboard of %d slots × %d threads", m.board.Slots(), m.board.Threads()))
+			return
+		}
+		if m.Config.InProcess() && msg.Limits.Threads != m.Config.Threads {
+			m.complain(fmt.Sprintf("configure: %d threads a worker where there are %d: they are counted by their number, so other ones need another process", msg.Limits.Threads, m.Config.Threads))
 			return
 		}
 		m.configure(*msg.Limits)

@@ -39,7 +39,7 @@ func ServeEngine(build engine.Builder, opts ...Option) error {
 
 // Info says which worker this process is.
 type Info struct {
-	Slot       int  `json:"slot"`
+	Slot       int  `json:"slot"` // 0 in the one process of mode inprocess
 	Seat       int  `json:"-"`
 	Generation int  `json:"generation"`
 	Alone      bool `json:"-"` // started by hand: slot 0, generation 0

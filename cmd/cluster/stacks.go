@@ -17,6 +17,7 @@ func stacksCommand() *cli.Command {
 func stacks(c *cli.Context) error {
 	var dumps []struct {
 		Slot, PID, Generation int
+		InProcess             bool `json:"in_process"`
 		Text, Error           string
 	}
 	if err := newClient(c).get(c.Context, http.MethodGet, "/v1/stacks", nil, &dumps); err != nil {
@@ -24,8 +25,11 @@ func stacks(c *cli.Context) error {
 	}
 	for _, d := range dumps {
 		who := fmt.Sprintf("worker %d (pid %d, generation %d)", d.Slot, d.PID, d.Generation)
-		if d.Slot < 0 {
+		switch {
+		case d.Slot < 0:
 			who = fmt.Sprintf("master (pid %d)", d.PID)
+		case d.InProcess:
+			who = fmt.Sprintf("all workers (pid %d, generation %d)", d.PID, d.Generation)
 		}
 		fmt.Fprintf(c.App.Writer, "=== %s\n", who)
 		if d.Error != "" {

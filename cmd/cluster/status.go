@@ -68,8 +68,12 @@ func show(w io.Writer, s master.Status, colour bool) {
 		}
 		return code + line + plain
 	}
-	fmt.Fprintf(w, "cluster %q is %s: %d workers × %d threads, generation %d, up %s, master pid %d (%s)\n",
-		s.Name, s.State, s.Workers, s.Threads, s.Generation, span(time.Since(s.Started).Seconds()), s.PID, size(s.Memory.PSS))
+	together, owner := "", "worker"
+	if s.InProcess() {
+		together, owner = " in one process", "process"
+	}
+	fmt.Fprintf(w, "cluster %q is %s: %d workers × %d threads%s, generation %d, up %s, master pid %d (%s)\n",
+		s.Name, s.State, s.Workers, s.Threads, together, s.Generation, span(time.Since(s.Started).Seconds()), s.PID, size(s.Memory.PSS))
 	program := s.Program
 	if s.ByPath {
 		program += " (a script, run by its path)"
@@ -79,7 +83,7 @@ func show(w io.Writer, s master.Status, colour bool) {
 		fmt.Fprintf(w, ", metrics on http://%s/metrics", s.Metrics)
 	}
 	if fit := s.Limits.Connections(); fit >= 0 && fit < process.FewConnections {
-		fmt.Fprintf(w, "\n%s", paint(yellow, fmt.Sprintf("room for %d connections a worker: %v", fit, s.Limits)))
+		fmt.Fprintf(w, "\n%s", paint(yellow, fmt.Sprintf("room for %d connections a %s: %v", fit, owner, s.Limits)))
 	}
 	fmt.Fprint(w, "\n\n")
 
@@ -101,11 +105,15 @@ func show(w io.Writer, s master.Status, colour bool) {
 			}
 		}
 		codes = append(codes, code)
+		slot, seat := strconv.Itoa(k.Slot), strconv.Itoa(k.Seat)
+		if s.InProcess() {
+			slot, seat = "all", parities[k.Seat%2]
+		}
 		if k.PID == 0 {
-			fmt.Fprintf(t, "%d\t%d\t-\t-\t%s\t-\t-\t-\t%s\t-\t%d\t-\t-\n", k.Slot, k.Seat, state, backlog(s.Backlogs, k.Slot), k.Requests)
+			fmt.Fprintf(t, "%s\t%s\t-\t-\t%s\t-\t-\t-\t%s\t-\t%d\t-\t-\n", slot, seat, state, backlog(s.Backlogs, k.Slot), k.Requests)
 			continue
 		}
-		fmt.Fprintf(t, "%d\t%d\t%d\t%d\t%s\t%s\t%d/%d\t%d\t%s\t%d\t%d\t%s\t%s\n", k.Slot, k.Seat, k.Generation, k.PID, state,
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\t%d/%d\t%d\t%s\t%d\t%d\t%s\t%s\n", slot, seat, k.Generation, k.PID, state,
 			span(k.Uptime), k.Busy, k.Threads, k.Waiting, backlog(s.Backlogs, k.Slot), k.Open, k.Requests, size(k.Memory.PSS), size(k.Memory.Anonymous))
 	}
 	t.Flush()
@@ -117,6 +125,7 @@ func show(w io.Writer, s master.Status, colour bool) {
 			fmt.Fprintf(w, "all slots share %s: %d of %d connections wait there\n", b.Bind, b.Waiting, b.Limit)
 		}
 	}
+	showShares(w, s.Shares)
 	if r := s.Restart; r != nil {
 		fmt.Fprintf(w, "\nlast restart: to generation %d, %s", r.Generation, r.Outcome)
 		if r.Reason != "" {
@@ -134,9 +143,30 @@ func show(w io.Writer, s master.Status, colour bool) {
 		fmt.Fprintln(w, "\nlast deaths:")
 	}
 	for _, d := range s.Deaths {
-		fmt.Fprintln(w, paint(red, fmt.Sprintf("  slot %d, pid %d, generation %d, %s ago after %s: %s: %s (%d connections open)",
-			d.Slot, d.PID, d.Generation, span(time.Since(d.Time).Seconds()), span(d.Uptime), d.Reason, d.Detail, d.Open)))
+		where := fmt.Sprintf("slot %d", d.Slot)
+		if s.InProcess() {
+			where = "the process"
+		}
+		fmt.Fprintln(w, paint(red, fmt.Sprintf("  %s, pid %d, generation %d, %s ago after %s: %s: %s (%d connections open)",
+			where, d.PID, d.Generation, span(time.Since(d.Time).Seconds()), span(d.Uptime), d.Reason, d.Detail, d.Open)))
 	}
+}
+
+// parities name the seats of one that has the threads of all slots: 0, 2, 4 … or 1, 3, 5 ….
+var parities = [2]string{"even", "odd"}
+
+// showShares writes what the workers do that are no processes of their own.
+func showShares(w io.Writer, shares []master.Share) {
+	if len(shares) == 0 {
+		return
+	}
+	fmt.Fprintln(w)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "SLOT\tBUSY\tREQUESTS")
+	for _, x := range shares {
+		fmt.Fprintf(t, "%d\t%d/%d\t%d\n", x.Slot, x.Busy, x.Threads, x.Requests)
+	}
+	t.Flush()
 }
 
 // backlog is how many connections wait in the listeners that a slot has for itself.

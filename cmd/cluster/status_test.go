@@ -77,6 +77,47 @@ last deaths:
 	}
 }
 
+// One process in all slots: it has a line, and each worker has one for its threads.
+func TestShowInProcess(t *testing.T) {
+	ago := func(d time.Duration) time.Time { return time.Now().Add(-d) }
+	memory := metrics.Memory{PSS: 5 << 20, Anonymous: 3 << 19}
+	s := master.Status{
+		Name: "blog", Mode: "inprocess", State: "restarting", PID: 100, Started: ago(90 * time.Second), Workers: 2, Threads: 3, Generation: 2, Memory: memory, Limits: process.Limits{Files: 199, FilesMax: 200},
+		Program: "/srv/app", Binds: []string{"tcp://127.0.0.1:80"},
+		Backlogs: []master.Backlog{{Bind: "tcp://127.0.0.1:80", Slot: "all", Waiting: 3, Limit: 128}},
+		Slots: []master.WorkerStatus{
+			{Seat: 0, Generation: 1, PID: 101, State: "draining", Reason: "restart", Uptime: 75, Busy: 4, Threads: 6, Open: 7, Requests: 48, Memory: memory},
+			{Seat: 1, Generation: 2, PID: 102, State: "ready", Uptime: 9.44, Busy: 1, Threads: 6, Waiting: 1, Open: 8, Requests: 48, Memory: memory},
+			{Seat: 0, State: "waiting", Retry: 1.26, Requests: 48},
+		},
+		Shares: []master.Share{{Slot: 0, Busy: 3, Threads: 6, Requests: 40}, {Slot: 1, Busy: 2, Threads: 6, Requests: 7}, {Slot: 2, Requests: 1}},
+		Deaths: []master.DeathStatus{{Death: plan.Death{Time: ago(90 * time.Second), PID: 99, Generation: 1, Reason: "signal", Detail: "killed by SIGKILL", Open: 8, Uptime: 0.2}}},
+	}
+	const want = `cluster "blog" is restarting: 2 workers × 3 threads in one process, generation 2, up 1m30s, master pid 100 (5.0MB)
+serving /srv/app on tcp://127.0.0.1:80
+room for 136 connections a process: 199 descriptors a process, no core files
+
+SLOT  SEAT  GEN  PID  STATE               UPTIME  BUSY  WAITING  BACKLOG  CONNS  REQUESTS  PSS    ANON
+all   even  1    101  draining (restart)  1m15s   4/6   0        -        7      48        5.0MB  1.5MB
+all   odd   2    102  ready               9.4s    1/6   1        -        8      48        5.0MB  1.5MB
+all   even  -    -    waiting 1.3s        -       -     -        -        -      48        -      -
+all slots share tcp://127.0.0.1:80: 3 of 128 connections wait there
+
+SLOT  BUSY  REQUESTS
+0     3/6   40
+1     2/6   7
+2     0/0   1
+
+last deaths:
+  the process, pid 99, generation 1, 1m30s ago after 0.2s: signal: killed by SIGKILL (8 connections open)
+`
+	var text strings.Builder
+	show(&text, s, false)
+	if text.String() != want {
+		t.Errorf("got:\n%s\nwant:\n%s", &text, want)
+	}
+}
+
 func TestSpan(t *testing.T) {
 	for _, test := range []struct {
 		seconds float64

@@ -100,7 +100,7 @@ type SeatID struct {
 func (id SeatID) Seat() int { return 2*id.Slot + id.Side }
 
 func New(c configs.Config, now time.Time) *Cluster {
-	s := &Cluster{Config: c, Started: now, Wanted: c.Workers, Target: 1, Good: 1, Newest: 1, Failed: map[int]bool{}, random: rand.New(rand.NewPCG(uint64(now.UnixNano()), 1))}
+	s := &Cluster{Config: c, Started: now, Wanted: c.Processes(), Target: 1, Good: 1, Newest: 1, Failed: map[int]bool{}, random: rand.New(rand.NewPCG(uint64(now.UnixNano()), 1))}
 	s.grow()
 	return s
 }

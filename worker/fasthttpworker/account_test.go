@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/prefork/cluster/ipc"
+	"github.com/prefork/cluster/ipc/scoreboard"
 )
 
 // Every answer is counted once, whoever gave it.
@@ -151,6 +152,65 @@ func TestThreads(t *testing.T) {
 			m.awaitBusy(0)
 		})
 	}
+}
+
+// With the threads of all workers in one process, each is counted in the row of its worker; what no thread does, in the first.
+func TestThreadsCountForTheirWorker(t *testing.T) {
+	for _, pool := range []string{"lease", "queue"} {
+		t.Run(pool, func(t *testing.T) {
+			t.Parallel()
+			m := spawn(t, "serve", func(c *ipc.WorkerConfig) { c.Pool, c.Workers, c.Threads, c.QueueDepth = pool, 2, 2, 0 })
+			hold := func(busy int) *client {
+				c := dial(t, m)
+				c.ask("GET", "/gate", "", "")
+				eventually(t, "the thread", func() bool { return m.board.Busy(1)+m.board.Busy(3) == busy })
+				return c
+			}
+			held := []*client{hold(1), hold(2), hold(3)}
+			second := m.board.Row(3)
+			c := dial(t, m)
+			want(t, "status", c.get("/").status, 200)
+			m.mustCount(second, 0, 1, 0, 0, 0)
+			dial(t, m).get("/panic")
+			m.mustCount(second, 0, 1, 0, 0, 1)
+			want(t, "panics", second.Panics.Load(), 1)
+			hijacker := dial(t, m)
+			hijacker.ask("GET", "/hijack", "", "")
+			m.mustCount(second, 1, 1, 0, 0, 1)
+			eventually(t, "the thread to be free", func() bool { return m.board.Busy(3) == 1 })
+			held = append(held, hold(4))
+			want(t, "status", c.get("/").status, 503)
+			c.send("this is not HTTP\r\n\r\n")
+			c.wantStatus(400)
+			m.wantAnswers(0, 0, 0, 1, 1)
+			m.mustCount(second, 1, 1, 0, 0, 1)
+			want(t, "refused", m.row.Refused.Load(), 1)
+			want(t, "accepted elsewhere", second.Accepted.Load(), 0)
+			for range held {
+				m.open()
+			}
+			for _, c := range held {
+				c.wantStatus(200)
+			}
+			m.wantAnswers(0, 2, 0, 1, 1)
+			m.mustCount(second, 1, 3, 0, 0, 1)
+			want(t, "observed durations of the second", observed(&second.Duration), 5)
+			want(t, "observed waits of the first", observed(&m.row.Wait), 2)
+		})
+	}
+}
+
+// mustCount waits until a row has counted so many answers, by class from 1xx on.
+func (m *fakeMaster) mustCount(row *scoreboard.Row, wanted ...int64) {
+	m.t.Helper()
+	eventually(m.t, fmt.Sprintf("%d answers by class", wanted), func() bool {
+		for i, n := range wanted {
+			if row.Requests[i].Load() != n {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // What a handler logs by way of fasthttp is in the worker's log.

@@ -22,24 +22,24 @@ import (
 type plain struct {
 	net.Conn
 	bind   int
-	held   atomic.Int32
+	held   engine.Held
 	veiled bool
 }
 
-func (c *plain) Begin()              {}
-func (c *plain) End()                {}
-func (c *plain) Release()            {}
-func (c *plain) Veil()               { c.veiled = true }
-func (c *plain) Veiled() bool        { return c.veiled }
-func (c *plain) Readable() int64     { return 0 }
-func (c *plain) Held() *atomic.Int32 { return &c.held }
-func (c *plain) Answering() bool     { return false }
-func (c *plain) Bind() int           { return c.bind }
-func (c *plain) CloseWrite() error   { return nil }
-func (c *plain) Mute()               {}
-func (c *plain) Log(*engine.Entry)   {}
-func (c *plain) Buffer(bool)         {}
-func (c *plain) Count() int          { return 1 }
+func (c *plain) Begin()             {}
+func (c *plain) End()               {}
+func (c *plain) Release()           {}
+func (c *plain) Veil()              { c.veiled = true }
+func (c *plain) Veiled() bool       { return c.veiled }
+func (c *plain) Readable() int64    { return 0 }
+func (c *plain) Held() *engine.Held { return &c.held }
+func (c *plain) Answering() bool    { return false }
+func (c *plain) Bind() int          { return c.bind }
+func (c *plain) CloseWrite() error  { return nil }
+func (c *plain) Mute()              {}
+func (c *plain) Log(*engine.Entry)  {}
+func (c *plain) Buffer(bool)        {}
+func (c *plain) Count() int         { return 1 }
 
 // plainListener accepts such connections.
 type plainListener struct {
@@ -67,7 +67,7 @@ func newWorker(t testing.TB, binds ...ipc.Bind) *engine.Worker {
 		cells = append(cells, board.Cell(0, i))
 	}
 	var err error
-	w.Pool, err = pool.New("lease", cells, w.Row, w.Clock, pool.Bounds{})
+	w.Pool, err = pool.New(pool.Kind{}, cells, w.Row, w.Clock, pool.Bounds{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -157,13 +157,8 @@ func (c *conn) streamed() {
 	if c.started == 0 {
 		return
 	}
-	took := c.engine.worker.Clock.Now() - c.started
-	c.engine.worker.Row.Duration.Observe(took)
-	if c.entry != nil {
-		c.entry.Handled(time.Duration(took))
-	}
+	c.engine.worker.End(c.Held(), c.started, c.entry)
 	c.started = 0
-	c.engine.worker.GiveBack(c.Held())
 	c.Buffer(false) // after the thread was given back: it waits for the client
 }
 

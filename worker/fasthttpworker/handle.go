@@ -50,29 +50,21 @@ func (e *fast) serve(ctx *fasthttp.RequestCtx, c *conn, readable int64) {
 		return
 	}
 	if p := e.worker.Pool; !p.Inline() {
-		p.Run(int(c.Held().Load())-1, func() { e.run(ctx, c, readable) })
+		p.Run(c.Held().Thread(), func() { e.run(ctx, c, readable) })
 		return
 	}
 	e.run(ctx, c, readable)
 }
 
 func (e *fast) run(ctx *fasthttp.RequestCtx, c *conn, readable int64) {
-	started := e.worker.Begin(c.Held(), readable, string(ctx.Method()), string(ctx.Path()))
-	if c.entry != nil {
-		c.entry.Started(started, time.Duration(started-readable))
-	}
+	started := e.worker.Begin(c.Held(), readable, string(ctx.Method()), string(ctx.Path()), c.entry)
 	returned := false
 	defer func() {
 		if returned && streams(ctx) {
 			c.stream(started)
 			return
 		}
-		took := e.worker.Clock.Now() - started
-		e.worker.Row.Duration.Observe(took)
-		if c.entry != nil {
-			c.entry.Handled(time.Duration(took))
-		}
-		e.worker.GiveBack(c.Held())
+		e.worker.End(c.Held(), started, c.entry)
 		if !returned {
 			e.panicked(ctx, c, recover())
 		}
@@ -93,13 +85,13 @@ func (e *fast) answer(ctx *fasthttp.RequestCtx, c *conn) {
 	if response == nil {
 		response = &ctx.Response
 		if ctx.Hijacked() {
-			e.worker.Row.Answer(fasthttp.StatusSwitchingProtocols)
+			e.worker.Account(c.Held()).Answer(fasthttp.StatusSwitchingProtocols)
 			c.answered(fasthttp.StatusSwitchingProtocols, 0)
 			c.leave()
 			return
 		}
 	}
-	e.worker.Row.Answer(response.StatusCode())
+	e.worker.Account(c.Held()).Answer(response.StatusCode())
 	if c.entry != nil {
 		c.answered(response.StatusCode(), c.bodySize(response))
 	}
@@ -172,7 +164,7 @@ func (e *fast) panicked(ctx *fasthttp.RequestCtx, c *conn, v any) {
 		_ = c.Close()
 		return
 	}
-	e.worker.Row.Panics.Add(1)
+	e.worker.Account(c.Held()).Panics.Add(1)
 	stack := make([]byte, 16<<10)
 	stack = stack[:runtime.Stack(stack, false)]
 	e.worker.Log.Error("handler panicked", "err", fmt.Sprint(v), "method", string(ctx.Method()), "path", string(ctx.Path()), "stack", string(stack))

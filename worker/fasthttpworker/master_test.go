@@ -78,6 +78,9 @@ func spawnOn(t *testing.T, l *net.TCPListener, role string, change ...func(*ipc.
 	for _, f := range change {
 		f(&h.Config)
 	}
+	if h.Config.InProcess() {
+		h.Seat = 1
+	}
 	if h.Config.LogRequests != "" {
 		m.accessLog = filepath.Join(t.TempDir(), "access")
 		log, err := unix.Open(m.accessLog, unix.O_CREAT|unix.O_APPEND|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)

@@ -3,7 +3,6 @@
 package engine
 
 import (
-	"context"
 	"crypto/tls"
 	"log/slog"
 	"net"
@@ -40,8 +39,8 @@ type Conn interface {
 	Veiled() bool
 	// Readable is when the last bytes of the running request's head arrived; 0 if they were not seen.
 	Readable() int64
-	// Held is the running request's thread + 1, 0 for none.
-	Held() *atomic.Int32
+	// Held is the running request's thread.
+	Held() *Held
 	// Answering is true until the first byte of the running request's answer is written.
 	Answering() bool
 	// Bind is the number of the bind that it was accepted on.
@@ -62,7 +61,10 @@ type Conn interface {
 // Worker is what an engine may know of the worker that it serves, and what all engines do alike.
 type Worker struct {
 	Config ipc.WorkerConfig // its Limits are those of the start
-	Row    *scoreboard.Row
+	Row    *scoreboard.Row  // where all is counted, but for what Shares are for
+	// Shares are the rows of all workers if this process has the threads of all: what a thread does is counted in that of its
+	// worker. Nil: there is one worker.
+	Shares []*scoreboard.Row
 	Clock  scoreboard.Clock
 	Pool   pool.Pool
 	Log    *slog.Logger
@@ -96,33 +98,13 @@ func (w *Worker) Limits() *ipc.Limits { return w.limits.Load() }
 func (w *Worker) SetLimits(l ipc.Limits) {
 	w.limits.Store(&l)
 	if w.Pool != nil {
-		w.Pool.SetBounds(pool.Bounds{Threads: l.Threads, Depth: l.QueueDepth, Timeout: l.QueueTimeout})
+		w.Pool.SetBounds(Bounds(&l))
 	}
 }
 
-// Take waits for a thread, and notes it in held.
-func (w *Worker) Take(ctx context.Context, held *atomic.Int32) error {
-	thread, err := w.Pool.Take(ctx)
-	if err == nil {
-		held.Store(int32(thread) + 1)
-	}
-	return err
-}
-
-// Begin notes that a handler runs on the thread that was taken, and returns when it began. readable is when the request
-// could have begun.
-func (w *Worker) Begin(held *atomic.Int32, readable int64, method, path string) (started int64) {
-	started = w.Clock.Now()
-	w.Row.Wait.Observe(started - readable)
-	w.Pool.Cell(int(held.Load())-1).Begin(started, method, path)
-	return started
-}
-
-// GiveBack gives the thread back unless that has been done, as Hijack does before the handler returns.
-func (w *Worker) GiveBack(held *atomic.Int32) {
-	if t := held.Swap(0); t != 0 {
-		w.Pool.Give(int(t) - 1)
-	}
+// Bounds are the limits of the pool.
+func Bounds(l *ipc.Limits) pool.Bounds {
+	return pool.Bounds{Threads: l.InAll(), Depth: l.QueueDepth, Timeout: l.QueueTimeout}
 }
 
 // Last counts a request on its connection and says whether its answer is to be the last one there.

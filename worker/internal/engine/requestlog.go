@@ -32,6 +32,7 @@ type Entry struct {
 	request  lines.Request // as far as it is known at its beginning
 	log      *RequestLog
 	gc       time.Duration // the collector's at the beginning
+	slot     atomic.Int32  // of the worker, in process of the one whose thread it has had
 	started  atomic.Int64  // when its handler began; 0: it does not run
 	wait     atomic.Int64
 	duration atomic.Int64
@@ -41,10 +42,12 @@ type Entry struct {
 
 // Begin begins a line.
 func (l *RequestLog) Begin(method, path, remote string) *Entry {
-	return &Entry{
-		request: lines.Request{Time: time.Now(), Method: method, Path: path, Remote: remote, Slot: l.Slot, Generation: l.Generation},
+	e := &Entry{
+		request: lines.Request{Time: time.Now(), Method: method, Path: path, Remote: remote, Generation: l.Generation},
 		log:     l, gc: l.GC.Spent(),
 	}
+	e.slot.Store(int32(l.Slot))
+	return e
 }
 
 // Hold keeps an entry that no connection has, until it is written.
@@ -101,6 +104,7 @@ func (e *Entry) Write() {
 		e.Handled(time.Duration(e.log.Clock.Now() - at))
 	}
 	r := e.request
+	r.Slot = int(e.slot.Load())
 	r.Status, r.Bytes = int(e.Status.Load()), e.Bytes.Load()
 	if r.Method == http.MethodHead || r.Status < 200 || r.Status == http.StatusNoContent || r.Status == http.StatusNotModified {
 		r.Bytes = 0 // a handler may write to such an answer, but nothing is sent

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"sync/atomic"
 	"time"
 
 	"github.com/prefork/cluster/worker/internal/engine"
@@ -17,7 +16,8 @@ import (
 type counter struct {
 	http.ResponseWriter
 	worker  *engine.Worker
-	held    atomic.Int32 // as engine.Conn.Held, for a stream
+	own     engine.Held  // of a stream, which may have no connection of the worker's
+	held    *engine.Held // of the request
 	body    *timed       // of the request; nil for a stream's
 	counted bool
 	entry   *engine.Entry // nil if requests are not logged
@@ -49,7 +49,7 @@ func (w *counter) count(status int) {
 		return
 	}
 	w.counted = true
-	w.worker.Row.Answer(status)
+	w.worker.Account(w.held).Answer(status)
 	if w.entry != nil {
 		w.entry.Status.Store(int32(status))
 	}

@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/prefork/cluster/worker/internal/engine"
@@ -192,7 +191,7 @@ type request struct {
 	r        *http.Request
 	c        engine.Conn // nil if the connection is none of the worker's
 	plain    bool        // HTTP/1 without TLS: the connection sees its bytes
-	held     *atomic.Int32
+	held     *engine.Held
 	readable int64
 	entry    *engine.Entry // nil if requests are not logged
 }
@@ -219,7 +218,7 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		q.c.Veil() // HTTP/2 without TLS shows itself here
 	}
 	counted := &counter{ResponseWriter: w, worker: e.worker, entry: q.entry}
-	q.w, q.held = counted, &counted.held
+	q.w, q.held = counted, &counted.own
 	if r.ProtoMajor == 2 {
 		limits := e.worker.Limits()
 		counted.room = limits.BufferResponse
@@ -229,6 +228,7 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	} else if q.c != nil {
 		q.held = q.c.Held()
 	}
+	counted.held = q.held
 	if q.entry != nil {
 		e.worker.Requests.Hold(q.entry)
 		defer e.worker.Requests.WriteOne(q.entry)
@@ -270,24 +270,16 @@ func (e *Engine) dispatch(q *request) {
 // runElsewhere runs the handler on the thread's own goroutine. It has a copy, so that a request that runs inline stays on
 // its stack.
 func (e *Engine) runElsewhere(q request) {
-	e.worker.Pool.Run(int(q.held.Load())-1, func() { e.run(&q) })
+	e.worker.Pool.Run(q.held.Thread(), func() { e.run(&q) })
 }
 
 func (e *Engine) run(q *request) {
-	started := e.worker.Begin(q.held, q.readable, q.r.Method, q.r.URL.Path)
-	if q.entry != nil {
-		q.entry.Started(started, time.Duration(started-q.readable))
-	}
+	started := e.worker.Begin(q.held, q.readable, q.r.Method, q.r.URL.Path, q.entry)
 	returned := false
 	defer func() {
-		took := e.worker.Clock.Now() - started
-		e.worker.Row.Duration.Observe(took)
-		if q.entry != nil {
-			q.entry.Handled(time.Duration(took))
-		}
-		e.worker.GiveBack(q.held)
+		e.worker.End(q.held, started, q.entry)
 		if !returned {
-			e.panicked(q.w, q.r, q.c, recover())
+			e.panicked(q, recover())
 		}
 	}()
 	e.handler.ServeHTTP(q.w, q.r)

@@ -14,26 +14,26 @@ import (
 // panicked logs a handler's panic and answers 500 if no byte of an answer has left yet. The status that the handler may
 // have set sits in net/http's buffers and cannot be taken back, so the answer goes around them, and the connection is
 // closed as net/http does after a panic.
-func (e *Engine) panicked(w http.ResponseWriter, r *http.Request, c engine.Conn, v any) {
+func (e *Engine) panicked(q *request, v any) {
 	if v == nil { // runtime.Goexit: there is nobody left to answer
 		return
 	}
 	if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		panic(http.ErrAbortHandler) // the handler's way to hang up; net/http would log a wrapped one
 	}
-	e.worker.Row.Panics.Add(1)
+	e.worker.Account(q.held).Panics.Add(1)
 	stack := make([]byte, 16<<10)
 	stack = stack[:runtime.Stack(stack, false)]
-	e.worker.Log.Error("handler panicked", "err", fmt.Sprint(v), "method", r.Method, "path", r.URL.Path, "stack", string(stack))
-	if counted, ok := w.(*counter); ok {
+	e.worker.Log.Error("handler panicked", "err", fmt.Sprint(v), "method", q.r.Method, "path", q.r.URL.Path, "stack", string(stack))
+	if counted, ok := q.w.(*counter); ok {
 		if !counted.counted {
-			http.Error(w, "500 internal server error", http.StatusInternalServerError)
+			http.Error(q.w, "500 internal server error", http.StatusInternalServerError)
 			return
 		}
 		panic(http.ErrAbortHandler)
 	}
-	if c != nil && c.Answering() {
-		answer500(c, r)
+	if q.c != nil && q.c.Answering() {
+		answer500(q.c, q.r)
 	}
 	panic(http.ErrAbortHandler)
 }

@@ -47,13 +47,20 @@ type Bounds struct {
 	Timeout time.Duration // how long one may
 }
 
-// New makes the pool of a name: lease, or queue. An empty name is lease.
-func New(name string, cells []*scoreboard.Cell, row *scoreboard.Row, clock scoreboard.Clock, b Bounds) (Pool, error) {
-	switch name {
+// Kind says which pool it is to be.
+type Kind struct {
+	Name      string        // lease or queue; empty: lease
+	OSThreads bool          // of queue: each thread is locked to an OS thread
+	BusyPoll  time.Duration // of queue: a thread looks for its next request for so long before it parks
+}
+
+// New makes a pool of a kind.
+func New(k Kind, cells []*scoreboard.Cell, row *scoreboard.Row, clock scoreboard.Clock, b Bounds) (Pool, error) {
+	switch k.Name {
 	case "", "lease":
 		return newLease(cells, row, clock, b), nil
 	case "queue":
-		return newQueue(newLease(cells, row, clock, b)), nil
+		return newQueue(k, newLease(cells, row, clock, b)), nil
 	}
-	return nil, fmt.Errorf("this program knows no pool %q: it is older than the cluster that starts it", name)
+	return nil, fmt.Errorf("this program knows no pool %q: it is older than the cluster that starts it", k.Name)
 }

@@ -10,14 +10,15 @@ import (
 // is the lease's business: only where the handler runs differs.
 type queue struct {
 	*lease
+	kind      Kind
 	runnersMu sync.Mutex
 	runners   []*runner // by thread, made when first needed
 }
 
 // runner is the goroutine of a thread.
 type runner struct {
-	jobs chan job
-	busy bool // guarded by the pool's runnersMu
+	jobs chan job // capacity 1: who has claimed the runner puts its job there without waiting
+	busy bool     // guarded by the pool's runnersMu
 }
 
 // job is a handler to run. Its outcome has a channel of its own: the next job of the thread may begin and end before the
@@ -33,8 +34,8 @@ type outcome struct {
 	panicked any // nil with returned false: the job called runtime.Goexit
 }
 
-func newQueue(l *lease) *queue {
-	return &queue{lease: l, runners: make([]*runner, len(l.cells))}
+func newQueue(k Kind, l *lease) *queue {
+	return &queue{lease: l, kind: k, runners: make([]*runner, len(l.cells))}
 }
 
 func (q *queue) Inline() bool { return false }
@@ -62,7 +63,7 @@ func (q *queue) claim(thread int) *runner {
 		if r != nil {
 			close(r.jobs)
 		}
-		r = &runner{jobs: make(chan job)}
+		r = &runner{jobs: make(chan job, 1)}
 		q.runners[thread] = r
 		go q.work(thread, r)
 	}
@@ -71,9 +72,29 @@ func (q *queue) claim(thread int) *runner {
 }
 
 func (q *queue) work(thread int, r *runner) {
-	for j := range r.jobs {
+	if q.kind.OSThreads {
+		runtime.LockOSThread() // for its life: the OS thread ends with it
+	}
+	for j, ok := q.next(r); ok; j, ok = q.next(r) {
 		q.do(thread, r, j)
 	}
+}
+
+// next waits for a job: looking for it first, if the kind says so, and then parked. ok is false when there will be none. Each
+// look lets others run, because a single CPU would never bring a request without that; for a locked thread it is a switch
+// of OS threads.
+func (q *queue) next(r *runner) (j job, ok bool) {
+	if q.kind.BusyPoll > 0 {
+		for end := q.clock.Now() + int64(q.kind.BusyPoll); q.clock.Now() < end; runtime.Gosched() {
+			select {
+			case j, ok = <-r.jobs:
+				return j, ok
+			default:
+			}
+		}
+	}
+	j, ok = <-r.jobs
+	return j, ok
 }
 
 // do runs a job and says how it ended. A job that ends the goroutine takes it out of the pool.

@@ -3,6 +3,7 @@ package pool
 import (
 	"errors"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -13,18 +14,18 @@ import (
 
 func testQueue(threads int) *queue {
 	l, _ := testLease(threads, 1000, time.Minute)
-	return newQueue(l)
+	return newQueue(Kind{Name: "queue"}, l)
 }
 
 func TestNew(t *testing.T) {
 	board := scoreboard.Private(1)
 	for name, inline := range map[string]bool{"": true, "lease": true, "queue": false} {
-		p, err := New(name, []*scoreboard.Cell{board.Cell(0, 0)}, board.Row(0), scoreboard.NewClock(), Bounds{1, 1, time.Second})
+		p, err := New(Kind{Name: name}, []*scoreboard.Cell{board.Cell(0, 0)}, board.Row(0), scoreboard.NewClock(), Bounds{1, 1, time.Second})
 		if err != nil || p.Inline() != inline {
 			t.Errorf("%q: inline %v, %v", name, p != nil && p.Inline(), err)
 		}
 	}
-	if _, err := New("lanes", nil, nil, scoreboard.NewClock(), Bounds{}); err == nil {
+	if _, err := New(Kind{Name: "lanes"}, nil, nil, scoreboard.NewClock(), Bounds{}); err == nil {
 		t.Error("an unknown pool was made")
 	}
 }
@@ -126,6 +127,57 @@ func TestQueueThreadGivenBackEarly(t *testing.T) {
 	eventually(t, "the replaced goroutines to end", func() bool { return runtime.NumGoroutine() <= before+1 })
 }
 
+// stateOf is what the runtime says of the goroutine that runs the thread's handlers: "chan receive" if it is parked, and
+// "locked to thread" if it has an OS thread for itself.
+func stateOf(t *testing.T, q *queue, thread int) string {
+	t.Helper()
+	var number string
+	q.Run(thread, func() { number, _, _ = strings.Cut(stack(false), " [") })
+	for goroutine := range strings.SplitSeq(stack(true), "\n\n") {
+		if state, ok := strings.CutPrefix(goroutine, number+" ["); ok {
+			state, _, _ = strings.Cut(state, "]")
+			return state
+		}
+	}
+	t.Fatalf("%s is gone", number)
+	return ""
+}
+
+func stack(all bool) string {
+	text := make([]byte, 1<<20)
+	return string(text[:runtime.Stack(text, all)])
+}
+
+// Each thread keeps an OS thread of its own with --os-threads, and none without.
+func TestQueueOnOSThreads(t *testing.T) {
+	for _, locked := range []bool{false, true} {
+		l, _ := testLease(2, 1, time.Minute)
+		q := newQueue(Kind{OSThreads: locked}, l)
+		for thread := range 2 {
+			want(t, "locked to an OS thread", strings.Contains(stateOf(t, q, thread), "locked to thread"), locked)
+			close(q.runners[thread].jobs)
+		}
+	}
+}
+
+// A thread that polls is not parked, and takes what comes; when its time is over it parks.
+func TestQueuePolls(t *testing.T) {
+	for _, poll := range []time.Duration{0, time.Millisecond, time.Hour} {
+		l, _ := testLease(1, 1, time.Minute)
+		q := newQueue(Kind{BusyPoll: poll}, l)
+		if poll == time.Hour {
+			for range 100 {
+				if state := stateOf(t, q, 0); strings.Contains(state, "chan receive") {
+					t.Fatalf("a thread that is to poll is parked: %s", state)
+				}
+			}
+		} else {
+			eventually(t, "the thread to park", func() bool { return strings.Contains(stateOf(t, q, 0), "chan receive") })
+		}
+		q.runners[0].jobs <- job{run: runtime.Goexit, done: make(chan outcome, 1)} // ends the goroutine, polling or not
+	}
+}
+
 func TestSetBounds(t *testing.T) {
 	p, board := testLease(4, 1, time.Minute)
 	p.SetBounds(Bounds{1, 2, time.Minute})
@@ -158,7 +210,7 @@ func TestSetBounds(t *testing.T) {
 
 func BenchmarkQueueRun(b *testing.B) {
 	l, _ := testLease(1, 10, time.Minute)
-	q := newQueue(l)
+	q := newQueue(Kind{}, l)
 	b.ReportAllocs()
 	f := func() {}
 	for b.Loop() {

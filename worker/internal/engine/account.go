@@ -1,0 +1,80 @@
+package engine
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/prefork/cluster/ipc/scoreboard"
+)
+
+// Held is the thread that a request has; it may be given back by another goroutine. The zero value is none.
+type Held struct {
+	thread atomic.Int32 // + 1; 0: none
+	share  atomic.Int32 // + 1, of the thread that it has or had last, of a Worker with Shares; 0: none
+}
+
+// Thread is the number of the thread, -1 for none.
+func (h *Held) Thread() int { return int(h.thread.Load()) - 1 }
+
+// Forget ends the account of a request that has been answered.
+func (h *Held) Forget() {
+	if h.share.Load() != 0 { // a store costs more than a load
+		h.share.Store(0)
+	}
+}
+
+// Take waits for a thread, and notes it in held.
+func (w *Worker) Take(ctx context.Context, held *Held) error {
+	thread, err := w.Pool.Take(ctx)
+	if err == nil {
+		held.thread.Store(int32(thread) + 1)
+		if w.Shares != nil {
+			held.share.Store(int32(thread/w.Config.Threads) + 1)
+		}
+	}
+	return err
+}
+
+// Account is the row in which a request is counted: that of the worker whose thread it has, or had until it is forgotten. One
+// that has had no thread is the process's, which the row of the first worker stands for.
+func (w *Worker) Account(held *Held) *scoreboard.Row {
+	if w.Shares != nil {
+		if share := held.share.Load(); share != 0 {
+			return w.Shares[share-1]
+		}
+	}
+	return w.Row
+}
+
+// Begin notes that a handler runs on the thread that was taken, and returns when it began. readable is when the request
+// could have begun, entry its line in the access log; nil if there is none.
+func (w *Worker) Begin(held *Held, readable int64, method, path string, entry *Entry) (started int64) {
+	started = w.Clock.Now()
+	w.Account(held).Wait.Observe(started - readable)
+	w.Pool.Cell(held.Thread()).Begin(started, method, path)
+	if entry != nil {
+		if share := held.share.Load(); share != 0 {
+			entry.slot.Store(share - 1)
+		}
+		entry.Started(started, time.Duration(started-readable))
+	}
+	return started
+}
+
+// End notes that the handler which began at started has ended, and gives its thread back.
+func (w *Worker) End(held *Held, started int64, entry *Entry) {
+	took := w.Clock.Now() - started
+	w.Account(held).Duration.Observe(took)
+	if entry != nil {
+		entry.Handled(time.Duration(took))
+	}
+	w.GiveBack(held)
+}
+
+// GiveBack gives the thread back unless that has been done, as Hijack does before the handler returns.
+func (w *Worker) GiveBack(held *Held) {
+	if t := held.thread.Swap(0); t != 0 {
+		w.Pool.Give(int(t) - 1)
+	}
+}

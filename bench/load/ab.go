@@ -8,7 +8,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -56,7 +55,7 @@ const abTimes = "times.csv"
 
 // gaveUp: ab ends so when the server keeps it waiting for longer than its timeout, and after it failed ten times to connect.
 func (ab) gaveUp(output string) (o outcome, why string) {
-	m := abGaveUp.FindStringSubmatch(output)
+	m := abGaveUp().FindStringSubmatch(output)
 	switch {
 	case m == nil || strings.Contains(output, "Complete requests:"):
 		return ok, ""
@@ -71,11 +70,11 @@ const abNote = "ab speaks HTTP/1.0; it tells neither requests that were under wa
 	"connections × elapsed / requests; a timeout ends it"
 
 var (
-	abGaveUp    = regexp.MustCompile(`(?m)apr_(pollset_poll|socket_connect)(?:\(\))?: (.*)$`)
-	abField     = regexp.MustCompile(`(?m)^(Time taken for tests|Complete requests|Non-2xx responses|Total transferred): +(\S+)`)
-	abMean      = regexp.MustCompile(`(?m)^Time per request: +(\S+) \[ms\] \(mean\)$`)
-	abTotal     = regexp.MustCompile(`(?m)^Total: +\d+ +\d+ +([\d.]+) +\d+ +\d+$`)
-	abBreakdown = regexp.MustCompile(`\(Connect: (\d+), Receive: (\d+), Length: \d+, Exceptions: (\d+)\)`)
+	abGaveUp    = pattern(`(?m)apr_(pollset_poll|socket_connect)(?:\(\))?: (.*)$`)
+	abField     = pattern(`(?m)^(Time taken for tests|Complete requests|Non-2xx responses|Total transferred): +(\S+)`)
+	abMean      = pattern(`(?m)^Time per request: +(\S+) \[ms\] \(mean\)$`)
+	abTotal     = pattern(`(?m)^Total: +\d+ +\d+ +([\d.]+) +\d+ +\d+$`)
+	abBreakdown = pattern(`\(Connect: (\d+), Receive: (\d+), Length: \d+, Exceptions: (\d+)\)`)
 )
 
 func (ab) parse(_ Plan, output, dir string) (Result, error) {
@@ -95,10 +94,10 @@ func parseAB(output string, times []byte) (Result, error) {
 		return v
 	}
 	fields := map[string]float64{}
-	for _, m := range abField.FindAllStringSubmatch(output, -1) {
+	for _, m := range abField().FindAllStringSubmatch(output, -1) {
 		fields[m[1]] = value(m[2])
 	}
-	mean, total := abMean.FindStringSubmatch(output), abTotal.FindStringSubmatch(output)
+	mean, total := abMean().FindStringSubmatch(output), abTotal().FindStringSubmatch(output)
 	if _, known := fields["Complete requests"]; !known || mean == nil || total == nil {
 		return Result{}, errors.New("the lines of requests, time per request and total times are not all there")
 	}
@@ -108,7 +107,7 @@ func parseAB(output string, times []byte) (Result, error) {
 	at := func(percentage int) time.Duration { return min(percentiles[percentage], percentiles[100]) }
 
 	var connect, broken int64
-	if m := abBreakdown.FindStringSubmatch(output); m != nil {
+	if m := abBreakdown().FindStringSubmatch(output); m != nil {
 		// A reset is a failed receive and an exception at once.
 		connect, broken = int64(value(m[1])), int64(max(value(m[2]), value(m[3])))
 	}

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -106,4 +108,9 @@ func withoutZeros(counts map[string]int64) map[string]int64 {
 		}
 	}
 	return counts
+}
+
+// pattern is compiled when it is used first: workers are processes of the same binary, and have no use for it.
+func pattern(text string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(text) })
 }

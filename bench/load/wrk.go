@@ -6,7 +6,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -55,15 +54,15 @@ const wrkNote = "wrk tells neither requests that were under way at its end, nor 
 	"every way in which no whole answer came; its timeouts are answers that came too late; connecting is not in its latency"
 
 var (
-	wrkTotal  = regexp.MustCompile(`(?m)^ +(\d+) requests in +(\S+), +(\S+) read$`)
-	wrkStats  = regexp.MustCompile(`(?m)^ +Latency +(\S+) +(\S+) +(\S+) +\S+%$`)
-	wrkErrors = regexp.MustCompile(`(?m)^ +Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)$`)
-	wrkStatus = regexp.MustCompile(`(?m)^ +Non-2xx or 3xx responses: (\d+)$`)
-	wrkTable  = regexp.MustCompile(`(?m)^ +(50|75|90|99)% +(\S+)$`)
+	wrkTotal  = pattern(`(?m)^ +(\d+) requests in +(\S+), +(\S+) read$`)
+	wrkStats  = pattern(`(?m)^ +Latency +(\S+) +(\S+) +(\S+) +\S+%$`)
+	wrkErrors = pattern(`(?m)^ +Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)$`)
+	wrkStatus = pattern(`(?m)^ +Non-2xx or 3xx responses: (\d+)$`)
+	wrkTable  = pattern(`(?m)^ +(50|75|90|99)% +(\S+)$`)
 )
 
 func (wrk) parse(_ Plan, output, _ string) (Result, error) {
-	total, stats, table := wrkTotal.FindStringSubmatch(output), wrkStats.FindStringSubmatch(output), wrkTable.FindAllStringSubmatch(output, -1)
+	total, stats, table := wrkTotal().FindStringSubmatch(output), wrkStats().FindStringSubmatch(output), wrkTable().FindAllStringSubmatch(output, -1)
 	if total == nil || stats == nil || len(table) != 4 {
 		return Result{}, errors.New("the lines of requests, latency and percentiles are not all there")
 	}
@@ -81,10 +80,10 @@ func (wrk) parse(_ Plan, output, _ string) (Result, error) {
 	elapsed := func(text string) time.Duration { return time.Duration(math.Round(amount(text, wrkTimes))) }
 
 	var connect, read, write, late, bad int64
-	if m := wrkErrors.FindStringSubmatch(output); m != nil {
+	if m := wrkErrors().FindStringSubmatch(output); m != nil {
 		connect, read, write, late = count(m[1]), count(m[2]), count(m[3]), count(m[4])
 	}
-	if m := wrkStatus.FindStringSubmatch(output); m != nil {
+	if m := wrkStatus().FindStringSubmatch(output); m != nil {
 		bad = count(m[1])
 	}
 	answered := count(total[1]) - late

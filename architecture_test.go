@@ -56,6 +56,7 @@ var layout = []struct {
 	{"internal/testcert", nil},
 	{"examples/...", []string{"worker"}},
 	{"cmd/worker", []string{"worker", "worker/demo"}},
+	{"cmd/cluster/reference", []string{"ipc", "master/plan", "worker/..."}},
 	{"cmd/cluster", []string{"*"}},
 	{"scripts/...", []string{"*"}},
 }

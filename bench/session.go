@@ -132,7 +132,7 @@ func (s *Session) steps(ctx context.Context, at place, t Target) error {
 		s.tell(at, step.Name)
 		trial := at.trial()
 		trial.Step, trial.Load, trial.Argv, trial.Ready, trial.Idle = step.Name, step.Load, t.Argv(), t.Ready(), idle
-		err := s.step(ctx, t, step, at.suite.Rest, &trial)
+		err := s.step(ctx, t, step, &trial)
 		if ctx.Err() != nil {
 			return ErrStopped
 		}
@@ -150,7 +150,7 @@ func (s *Session) steps(ctx context.Context, at place, t Target) error {
 }
 
 // step puts the load on, and does to the target what is to happen meanwhile.
-func (s *Session) step(ctx context.Context, t Target, step suite.Step, rest time.Duration, trial *record.Trial) error {
+func (s *Session) step(ctx context.Context, t Target, step suite.Step, trial *record.Trial) error {
 	events := make(chan []record.Event, 1)
 	begin := func() { go func() { events <- happen(ctx, t, step.Events) }() }
 	var readErr error
@@ -188,7 +188,7 @@ func (s *Session) step(ctx context.Context, t Target, step suite.Step, rest time
 		}
 	}
 	select {
-	case <-time.After(rest):
+	case <-time.After(step.Rest):
 	case <-ctx.Done():
 	}
 	var err error

@@ -56,7 +56,7 @@ type Trial struct {
 
 	Idle   target.Memory `json:"memory_idle,omitzero"`   // ready, before the first load
 	Loaded target.Memory `json:"memory_loaded,omitzero"` // in the last moments of the load
-	Rest   target.Memory `json:"memory_rest,omitzero"`   // after the load, when the suite has let it rest
+	Rest   target.Memory `json:"memory_rest,omitzero"`   // after the load, when the target has rested as the step wants
 
 	Events []Event `json:"events,omitempty"` // of the step, such as a rolling restart
 }

@@ -12,8 +12,8 @@ const quickBudget = 150 * time.Second
 
 // What a trial takes beside its loads, for estimates: start and stop of a target, and the beginning and end of a load.
 const (
-	aroundTarget = 1500 * time.Millisecond
-	aroundLoad   = 150 * time.Millisecond
+	aroundTarget = 900 * time.Millisecond
+	aroundLoad   = 120 * time.Millisecond
 )
 
 // The shortest and the longest counted part of a load with Quick.
@@ -57,7 +57,7 @@ func (s *Suite) cost(of func(load.Plan) time.Duration) (sum time.Duration, elast
 	for _, c := range cells {
 		sum += aroundTarget
 		for _, step := range c.Steps {
-			sum += aroundLoad + s.Rest
+			sum += aroundLoad + step.Rest
 			if step.elastic() {
 				elastic++
 				sum += of(step.Load)

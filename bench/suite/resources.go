@@ -13,7 +13,12 @@ import (
 func configsCPUs() int { return configs.AvailableCPUs() }
 
 func memory(o Options) Suite {
-	battery := append(o.paths("/plaintext", "/10k", "/cpu", "/io"), Step{Name: "after a rolling restart", Events: []Event{{What: "restart"}}})
+	rest := 2 * time.Second // in which Go gives memory back
+	if o.Quick {
+		rest = 500 * time.Millisecond
+	}
+	battery := append(o.paths("/plaintext", "/10k", "/cpu", "/io"), Step{Name: "after a rolling restart", Events: []Event{{What: "restart"}}, Rest: rest})
+	battery[3].Rest = rest
 	of := size(o.Workers, o.Threads)
 	fast := []string{"--settle", "100ms"} // as the other steps are short, too
 	spec := func(workers, threads int) target.Spec { return with(prefork(workers, threads), fast...) }
@@ -32,6 +37,7 @@ func memory(o Options) Suite {
 	c = append(c, o.peers(battery[:4])...)
 
 	heavy := o.paths("/app")
+	heavy[0].Rest = rest
 	data := "CLUSTER_DEMO_DATA=100MiB"
 	app := cells(heavy,
 		"/app, prefork 8×5", env(prefork(8, 5), data),
@@ -48,7 +54,6 @@ func memory(o Options) Suite {
 	sizes := []string{"idle_pss", "loaded_pss", "rest_pss", "private", "shared", "master_pss", "sum_pss", "sum_rss"}
 	return Suite{
 		Question: "How much memory does each process add, what do processes share, and does it come back?",
-		Rest:     2 * time.Second,
 		Cells:    append(c, app...),
 		Tables: []Table{
 			{

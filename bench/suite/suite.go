@@ -13,7 +13,6 @@ type Suite struct {
 	Name     string
 	Question string
 	Rounds   int           // each cell is started once a round
-	Rest     time.Duration // after each load, before memory is read once more
 	Cells    []Cell
 	Tables   []Table
 }
@@ -30,6 +29,7 @@ type Step struct {
 	Name   string
 	Load   load.Plan // zero: none
 	Events []Event
+	Rest   time.Duration // before memory is read once more
 }
 
 // Event is done to a target.

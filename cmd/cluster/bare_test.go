@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prefork/cluster/cmd/cluster/reference"
 	"github.com/prefork/cluster/master"
 	"github.com/prefork/cluster/master/plan"
 	"github.com/prefork/cluster/worker/demo"
@@ -39,7 +40,7 @@ func startBare(t *testing.T, processes int, env []string, args ...string) *bareS
 	t.Helper()
 	mark := envMark + "=bare" + strconv.FormatInt(time.Now().UnixNano(), 36) + t.Name()
 	s := &bareServer{testCluster: &testCluster{t: t, mark: mark, env: environment(t.TempDir())}}
-	s.cmd = s.command(append([]string{bareVerb, "--addr", "127.0.0.1:0"}, args...)...)
+	s.cmd = s.command(append([]string{reference.BareVerb, "--addr", "127.0.0.1:0"}, args...)...)
 	s.cmd.Env = append(append(s.cmd.Env, mark), env...)
 	s.cmd.Stderr = &s.errs
 	r, w, err := os.Pipe()
@@ -185,7 +186,7 @@ func TestCPUProfile(t *testing.T) {
 	t.Parallel()
 	for _, way := range bareWays {
 		dir := t.TempDir()
-		s := startBare(t, way.serving, []string{envProfile + "=" + dir}, way.args...)
+		s := startBare(t, way.serving, []string{reference.EnvProfile + "=" + dir}, way.args...)
 		if code := s.end(syscall.SIGTERM); code != plan.ExitClean {
 			t.Errorf("%s: exit code %d", way.name, code)
 		}
@@ -195,7 +196,7 @@ func TestCPUProfile(t *testing.T) {
 	}
 	for _, engine := range []string{"nethttp", "fasthttp"} {
 		dir := shortDir(t)
-		c := &testCluster{t: t, Dir: dir, log: filepath.Join(dir, "log"), env: append(environment(dir), envProfile+"="+dir)}
+		c := &testCluster{t: t, Dir: dir, log: filepath.Join(dir, "log"), env: append(environment(dir), reference.EnvProfile+"="+dir)}
 		c.launch([]string{"--workers", "1", "--engine", engine, "--bind", "tcp://127.0.0.1:0", "--metrics", "off"})
 		c.Await("the worker is ready", func(s master.Status) bool { return s.State == "ready" })
 		pid := c.Workers()[0]
@@ -212,19 +213,11 @@ func checkProfile(t *testing.T, path string) {
 	}
 }
 
-func TestCPUProfileCannotBeWritten(t *testing.T) {
-	t.Setenv(envProfile, filepath.Join(t.TempDir(), "nowhere"))
-	err := profiled(func() error { t.Error("it served"); return nil })
-	if err == nil || !strings.Contains(err.Error(), envProfile+": open ") {
-		t.Errorf("error %v", err)
-	}
-}
-
 func TestBareAddressTaken(t *testing.T) {
 	t.Parallel()
 	s := startBare(t, 1, nil)
 	for _, way := range bareWays {
-		cmd := s.command(append([]string{bareVerb, "--addr", s.addr}, way.args...)...)
+		cmd := s.command(append([]string{reference.BareVerb, "--addr", s.addr}, way.args...)...)
 		out, _ := cmd.CombinedOutput()
 		if code := cmd.ProcessState.ExitCode(); code != plan.ExitAddressTaken || !bytes.Contains(out, []byte("address already in use")) {
 			t.Errorf("%s: exit code %d, %s", way.name, code, out)
@@ -233,28 +226,14 @@ func TestBareAddressTaken(t *testing.T) {
 }
 
 func TestBareFlags(t *testing.T) {
-	for given, wanted := range map[string]string{
-		"--engine puma":   `unknown --engine "puma": use nethttp or fasthttp`,
-		"--prefork":       "--prefork is fasthttp's: add --engine fasthttp",
-		"--processes 2":   "--processes is for --prefork: without it there is one process",
-		"--processes=two": `invalid value "two" for --processes`,
-		"--threads 3":     "unknown flag --threads",
-		"--addr":          "no value for --addr",
-		"now":             `it takes no argument "now"`,
-		"--engine fasthttp --prefork --processes 0": "--processes 0: give 1 or more",
-	} {
-		if _, err := parseBare(strings.Fields(given)); err == nil || err.Error() != wanted {
-			t.Errorf("%s: %v, want %s", given, err, wanted)
-		}
-	}
 	c := &testCluster{t: t, env: environment(t.TempDir())}
-	if _, stderr, code := c.Command(bareVerb, "--threads", "3"); code != plan.ExitUsage || stderr != "cluster bare: unknown flag --threads ("+bareUsage+")\n" {
+	if _, stderr, code := c.Command(reference.BareVerb, "--threads", "3"); code != plan.ExitUsage || stderr != "cluster bare: unknown flag --threads ("+reference.BareUsage+")\n" {
 		t.Errorf("exit code %d, and it says %q", code, stderr)
 	}
-	if stdout, _, code := c.Command(bareVerb, "--help"); code != plan.ExitClean || stdout != bareUsage+"\n" {
+	if stdout, _, code := c.Command(reference.BareVerb, "--help"); code != plan.ExitClean || stdout != reference.BareUsage+"\n" {
 		t.Errorf("--help: exit code %d, and it says %q", code, stdout)
 	}
-	if stdout := c.Must("--help"); strings.Contains(stdout, bareVerb) {
+	if stdout := c.Must("--help"); strings.Contains(stdout, reference.BareVerb) {
 		t.Errorf("the help names it: %s", stdout)
 	}
 }

@@ -3,12 +3,14 @@ package main
 import (
 	"os"
 	"testing"
+
+	"github.com/prefork/cluster/cmd/cluster/reference"
 )
 
 func init() {
 	programs["fasthttp"] = func() {
 		os.Setenv("CLUSTER_ENGINE", "fasthttp")
-		os.Exit(runWorker())
+		os.Exit(reference.RunWorker())
 	}
 }
 

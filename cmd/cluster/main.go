@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/prefork/cluster/cmd/cluster/reference"
 	"github.com/prefork/cluster/configs"
 	"github.com/prefork/cluster/master/plan"
 )
@@ -21,10 +22,10 @@ func main() { os.Exit(run(os.Args)) }
 func run(args []string) int {
 	if len(args) > 1 { // before anything of the command line is built: these processes are to be small
 		switch args[1] {
-		case workerVerb:
-			return runWorker()
-		case bareVerb:
-			return runBare(args[2:])
+		case reference.WorkerVerb:
+			return reference.RunWorker()
+		case reference.BareVerb:
+			return reference.RunBare(args[2:])
 		}
 	}
 	forgetEmpty()

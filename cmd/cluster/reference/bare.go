@@ -1,4 +1,4 @@
-package main
+package reference
 
 import (
 	"context"
@@ -23,11 +23,11 @@ import (
 	"github.com/prefork/cluster/worker/demo/fastdemo"
 )
 
-// bareVerb serves the reference application on the bare engine, without anything of this module around it: what clusters
+// BareVerb serves the reference application on the bare engine, without anything of this module around it: what clusters
 // are compared with. It is in no help text: nobody but a benchmark needs it.
-const bareVerb = "bare"
+const BareVerb = "bare"
 
-const bareUsage = "cluster bare [--engine nethttp|fasthttp] [--prefork [--processes N]] [--addr HOST:PORT]"
+const BareUsage = "cluster bare [--engine nethttp|fasthttp] [--prefork [--processes N]] [--addr HOST:PORT]"
 
 // bare is what was asked for.
 type bare struct {
@@ -37,15 +37,15 @@ type bare struct {
 	processes int  // of prefork; 0: GOMAXPROCS
 }
 
-// runBare returns an exit code. The process ends at once on TERM or INT, with 0; what is being served then is cut off.
-func runBare(args []string) int {
+// RunBare returns an exit code. The process ends at once on TERM or INT, with 0; what is being served then is cut off.
+func RunBare(args []string) int {
 	b, err := parseBare(args)
 	if errors.Is(err, flag.ErrHelp) {
-		fmt.Println(bareUsage)
+		fmt.Println(BareUsage)
 		return plan.ExitClean
 	}
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "cluster bare: %v (%s)\n", err, bareUsage)
+		fmt.Fprintf(os.Stderr, "cluster bare: %v (%s)\n", err, BareUsage)
 		return plan.ExitUsage
 	}
 	if err := profiled(b.run); err != nil {

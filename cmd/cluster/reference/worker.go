@@ -1,4 +1,6 @@
-package main
+// Package reference runs the reference application inside the command: as a worker, and bare. These processes are to be
+// small, so nothing of the command line is built for them.
+package reference
 
 import (
 	"fmt"
@@ -11,11 +13,12 @@ import (
 	"github.com/prefork/cluster/worker/fasthttpworker"
 )
 
-// workerVerb is how the master runs its own program as a worker that serves the reference application, on the engine that
+// WorkerVerb is how the master runs its own program as a worker that serves the reference application, on the engine that
 // the environment names. It is in no help text: by hand, cmd/worker is the same application.
-const workerVerb = "worker"
+const WorkerVerb = "worker"
 
-func runWorker() int {
+// RunWorker serves as a worker and returns an exit code.
+func RunWorker() int {
 	serve := serveNetHTTP
 	if os.Getenv(ipc.EnvEngine) == "fasthttp" {
 		serve = serveFastHTTP

@@ -12,7 +12,7 @@ import (
 type Suite struct {
 	Name     string
 	Question string
-	Rounds   int           // each cell is started once a round
+	Rounds   int // each cell is started once a round
 	Cells    []Cell
 	Tables   []Table
 }

@@ -10,8 +10,6 @@ import (
 	"github.com/prefork/cluster/configs"
 )
 
-func configsCPUs() int { return configs.AvailableCPUs() }
-
 func memory(o Options) Suite {
 	rest := 2 * time.Second // in which Go gives memory back
 	if o.Quick {
@@ -104,7 +102,7 @@ func cpu(o Options) Suite {
 	probe.Connections = 8
 	steps := []Step{{Name: "Fibonacci", Load: probe}}
 	recipe := o.paths("/cpu")
-	cpus := configsCPUs()
+	cpus := configs.AvailableCPUs()
 	c := cells(steps, "8 processes", prefork(8, 1), "8 in-process workers", inprocess(8, 1, "queue"), "1 process", prefork(1, 8))
 	recipes := cells(recipe, size(o.Workers, o.Threads), prefork(o.Workers, o.Threads), size(o.Workers, 1), prefork(o.Workers, 1),
 		size(cpus, 1), prefork(cpus, 1), size(cpus, o.Threads), prefork(cpus, o.Threads))

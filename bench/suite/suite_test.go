@@ -10,7 +10,7 @@ import (
 )
 
 func TestEverySuiteIsSound(t *testing.T) {
-	for _, o := range []Options{{}, {Quick: true}, {Peers: []string{"puma", "nginx"}, AltBinary: "alt"}} {
+	for _, o := range []Options{{}, {Quick: true}, {Peers: []string{"puma", "puma-yjit", "nginx"}, AltBinary: "alt"}, {Quick: true, Peers: []string{"puma", "nginx"}}} {
 		for _, s := range All(o) {
 			if s.Question == "" || !strings.HasSuffix(s.Question, "?") || len(s.Tables) == 0 || s.Rounds < 1 {
 				t.Errorf("%s: question %q, %d tables, %d rounds", s.Name, s.Question, len(s.Tables), s.Rounds)

@@ -1,9 +1,11 @@
 package suite
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/prefork/cluster/bench/target"
+	"github.com/prefork/cluster/configs"
 )
 
 const (
@@ -22,22 +24,38 @@ func headline(o Options) Suite {
 		"prefork "+of+" fasthttp", fasthttp(prefork(o.Workers, o.Threads)),
 		"inprocess "+of, inprocess(o.Workers, o.Threads, "queue"),
 	)
+	cpus := configs.AvailableCPUs()
 	if !o.Quick {
-		cpus := configsCPUs()
 		c = append(c, cells(steps,
 			"prefork "+size(cpus, o.Threads), prefork(cpus, o.Threads),
 			"prefork "+size(cpus, o.Threads)+" fasthttp", fasthttp(prefork(cpus, o.Threads)),
 			bareFastHTTP, bare("fasthttp"),
 			"fasthttp's prefork", bare("fasthttp-prefork"))...)
 	}
-	return Suite{
+	s := Suite{
 		Question: "What does a cluster of processes cost and give, against one process with as many threads and against other servers?",
 		Cells:    append(c, o.peers(steps)...),
-		Tables: []Table{
-			{Title: "Requests", Base: bareNetHTTP, Compare: "cpu", Figures: throughput},
-			{Title: "Memory after all of it", Steps: []string{"/io_native", "/10k"}, Figures: []string{"idle_pss", "rest_pss", "master_pss", "sum_pss", "sum_rss"}},
-		},
+		Tables:   []Table{{Title: "Requests", Base: bareNetHTTP, Compare: "cpu", Figures: throughput}},
 	}
+	after := Table{Title: "Memory after all of it", Steps: []string{"/io_native"}, Figures: []string{"idle_pss", "rest_pss", "master_pss", "sum_pss", "sum_rss"}}
+	for _, puma := range []string{"puma", "puma-yjit"} {
+		if slices.Contains(o.Peers, puma) {
+			s.Tables = append(s.Tables, Table{Title: "Against " + puma, Steps: []string{"/plaintext", "/cpu"}, Base: puma, Compare: "cpu", Figures: []string{"rate", "cpu"}})
+			if after.Base == "" {
+				after.Base, after.Compare = puma, "rest_pss"
+			}
+		}
+	}
+	if !o.Quick && slices.Contains(o.Peers, "nginx") {
+		few := fmt.Sprintf("nginx, %d workers", cpus)
+		s.Cells = append(s.Cells, Cell{Name: few, Steps: steps, Spec: target.Spec{Kind: target.Peer, Peer: "nginx", Workers: cpus, Threads: o.Threads}})
+		s.Tables = append(s.Tables, Table{
+			Title: "As many workers as CPUs", Steps: []string{"/plaintext", "/10k"}, Base: few, Compare: "cpu", Figures: []string{"rate", "cpu", "p99"},
+			Cells: []string{few, "prefork " + size(cpus, o.Threads) + " fasthttp", bareFastHTTP, "prefork " + size(cpus, o.Threads), bareNetHTTP},
+		})
+	}
+	s.Tables = append(s.Tables, after)
+	return s
 }
 
 func topology(o Options) Suite {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
@@ -180,7 +181,7 @@ func benchListCommand() *cli.Command {
 
 func benchReportCommand() *cli.Command {
 	return &cli.Command{
-		Name: "report", Usage: "make the reports of a run anew from its " + rawFile, ArgsUsage: rawFile,
+		Name: "report", Usage: "make the reports of a run anew from its " + rawFile + ", which may be packed with gzip", ArgsUsage: rawFile,
 		Flags: []cli.Flag{&cli.StringFlag{Name: "html", DefaultText: "none", Usage: "file for the page with pictures"}},
 		Action: func(c *cli.Context) error {
 			if c.NArg() != 1 {
@@ -240,7 +241,17 @@ func readResults(path string) (record.Run, []record.Trial, error) {
 		return record.Run{}, nil, err
 	}
 	defer f.Close()
-	run, trials, err := record.Read(f)
+	var in io.Reader = f
+	if strings.HasSuffix(path, ".gz") {
+		if in, err = gzip.NewReader(f); err != nil {
+			return record.Run{}, nil, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	run, trials, err := record.Read(in)
+	if errors.Is(err, record.ErrCut) {
+		fmt.Fprintf(os.Stderr, "cluster bench: %s: %v\n", path, err)
+		err = nil
+	}
 	if err != nil {
 		return run, trials, fmt.Errorf("%s: %w", path, err)
 	}

@@ -140,10 +140,10 @@ func TestLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	stdout := os.Stdout
-	os.Stdout = w
+	stderr := os.Stderr
+	os.Stderr = w
 	fast, plain := serve(t, "")
-	os.Stdout = stdout
+	os.Stderr = stderr
 	for _, c := range []*http.Client{fast, plain} {
 		if answer := ask(t, c, "POST", "/cpu?n=10", nil); !strings.HasSuffix(answer, "\n55") {
 			t.Errorf("the answer is %q", answer)

@@ -55,8 +55,17 @@ func cells(steps []Step, named ...any) []Cell {
 	return all
 }
 
-// peers are those that were asked for, with the steps.
+// peerWarmup is for peers whose language compiles what runs often: before it has, a request may cost many times as much.
+const peerWarmup = 2 * time.Second
+
+// peers are those that were asked for, with the steps, and with time to warm up.
 func (o Options) peers(steps []Step, only ...string) []Cell {
+	steps = slices.Clone(steps)
+	for i := range steps {
+		if p := &steps[i].Load; p.Path != "" && p.Requests == 0 {
+			p.Warmup = max(p.Warmup, peerWarmup)
+		}
+	}
 	var all []Cell
 	for _, name := range o.Peers {
 		if len(only) > 0 && !slices.Contains(only, name) {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/prefork/cluster/bench/load"
+	"github.com/prefork/cluster/bench/target"
 )
 
 // quickBudget is how long a suite may take with Quick; variance has 42 s.
@@ -69,8 +70,10 @@ func (s *Suite) cost(of func(load.Plan) time.Duration) (sum time.Duration, elast
 	return sum, elastic
 }
 
-// elastic is false for loads whose length has a reason: events, a number of requests.
-func (s Step) elastic() bool { return s.Load.Path != "" && s.Load.Requests == 0 && len(s.Events) == 0 }
+// elastic is false for loads whose length has a reason: events, a number of requests, a tool that knows whole seconds only.
+func (s Step) elastic() bool {
+	return s.Load.Path != "" && s.Load.Requests == 0 && len(s.Events) == 0 && (s.Load.Tool == load.Builtin || s.Load.Tool == "")
+}
 
 // fit shortens the loads so that six rounds take the time, which is the fewest that show an interval. Before loads become
 // shorter than the shortest, there are fewer rounds.
@@ -85,10 +88,16 @@ func (s *Suite) fit(budget time.Duration) {
 	}
 	each = min(max(each, shortest), longest).Round(10 * time.Millisecond)
 	for i := range s.Cells {
-		s.Cells[i].Steps = slices.Clone(s.Cells[i].Steps) // cells share them
-		for j := range s.Cells[i].Steps {
-			if step := &s.Cells[i].Steps[j]; step.elastic() {
-				step.Load.Duration, step.Load.Warmup = each, each/4
+		c := &s.Cells[i]
+		c.Steps = slices.Clone(c.Steps) // cells share them
+		for j := range c.Steps {
+			step := &c.Steps[j]
+			if !step.elastic() {
+				continue
+			}
+			step.Load.Duration = each
+			if c.Spec.Kind != target.Peer { // which need theirs
+				step.Load.Warmup = each / 4
 			}
 		}
 	}

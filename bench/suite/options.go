@@ -42,6 +42,10 @@ func (o *Options) complete() {
 	if o.Warmup == 0 {
 		o.Warmup = min(o.Duration/3, time.Second)
 	}
+	if o.Tool == load.Wrk || o.Tool == load.AB { // they know whole seconds only
+		up := func(d time.Duration) time.Duration { return (d + time.Second - 1).Truncate(time.Second) }
+		o.Duration, o.Warmup = up(o.Duration), up(o.Warmup)
+	}
 	if len(o.Paths) == 0 {
 		o.Paths = []string{"/"}
 	}
@@ -69,6 +73,7 @@ var makers = []maker{
 	{"tail", false, tail},
 	{"restart", true, restart},
 	{"variance", true, variance},
+	{"generator", false, generator},
 }
 
 // Names are those of all suites, in their order.

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prefork/cluster/bench/load"
 	"github.com/prefork/cluster/bench/target"
 )
 
@@ -100,7 +101,7 @@ func TestOwnProgram(t *testing.T) {
 	o := Options{Program: []string{"./app", "-x"}, Paths: []string{"/a", "/b"}, Peers: []string{"puma"}}
 	for _, name := range Names() {
 		made, err := Make([]string{name}, o)
-		if name == "io" || name == "cpu" || name == "logging" || name == "tail" {
+		if name == "io" || name == "cpu" || name == "logging" || name == "tail" || name == "generator" {
 			if err == nil || !strings.Contains(err.Error(), "./app") {
 				t.Errorf("%s: error %v", name, err)
 			}
@@ -129,6 +130,19 @@ func TestOwnProgram(t *testing.T) {
 			for _, want := range table.Cells {
 				if !slices.ContainsFunc(made[0].Cells, func(c Cell) bool { return c.Name == want }) {
 					t.Errorf("%s, %s: row %q is not measured", name, table.Title, want)
+				}
+			}
+		}
+	}
+}
+
+// wrk and ab are asked for whole seconds.
+func TestToolsThatKnowSeconds(t *testing.T) {
+	for _, s := range All(Options{Tool: load.Wrk, Duration: 1200 * time.Millisecond}) {
+		for _, c := range s.Cells {
+			for _, step := range c.Steps {
+				if p := step.Load; (p.Tool == load.Wrk || p.Tool == load.AB) && (p.Duration%time.Second != 0 || p.Warmup%time.Second != 0) {
+					t.Errorf("%s, %s, %s: %s for %v after %v", s.Name, c.Name, step.Name, p.Tool, p.Duration, p.Warmup)
 				}
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/prefork/cluster/bench/load"
 	"github.com/prefork/cluster/bench/target"
 	"github.com/prefork/cluster/configs"
 )
@@ -148,4 +149,22 @@ func variance(o Options) Suite {
 		Cells:    cells(o.paths("/plaintext"), of, prefork(o.Workers, o.Threads), of+" (other name)", prefork(o.Workers, o.Threads)),
 		Tables:   []Table{{Title: "The same against the same", Base: of, Compare: "cpu", Figures: throughput}},
 	}
+}
+
+// generator is about what makes the load.
+func generator(o Options) Suite {
+	s := Suite{
+		Question: "What does the load generator itself cost, and do the tools agree about the server?",
+		Tables: []Table{{
+			Title: "The same server, asked by each", Base: string(load.Builtin), Compare: "gen_cpu", Figures: []string{"gen_cpu", "rate", "cpu", "p50", "p99"},
+			About: "wrk and ab take whole seconds, and count what happens in the process's whole life.",
+		}},
+	}
+	for _, tool := range []load.Tool{load.Builtin, load.Wrk, load.AB} {
+		o.Tool = tool
+		o.complete()
+		plan := o.closed("/plaintext")
+		s.Cells = append(s.Cells, Cell{Name: string(tool), Spec: bare("fasthttp"), Steps: []Step{{Name: "/plaintext", Load: plan}}})
+	}
+	return s
 }

@@ -100,6 +100,7 @@ func (s *Suite) measureOwn(o Options) {
 		c := &s.Cells[i]
 		c.Spec.Program = o.Program
 		if c.Spec.Kind == target.Bare {
+			s.rename(c.Name, "program alone")
 			c.Spec.Peer, c.Spec.Ready = "", o.Paths[0]
 		}
 		c.Steps = ownSteps(c.Steps, o)
@@ -114,6 +115,27 @@ func (s *Suite) measureOwn(o Options) {
 		t := &s.Tables[i]
 		t.Cells = slices.DeleteFunc(slices.Clone(t.Cells), func(name string) bool { return !measured(name) })
 		t.Steps = slices.DeleteFunc(slices.Clone(t.Steps), func(name string) bool { return strings.HasPrefix(name, "/") })
+	}
+}
+
+// rename calls a cell otherwise, in the tables too.
+func (s *Suite) rename(from, to string) {
+	for i := range s.Cells {
+		if s.Cells[i].Name == from {
+			s.Cells[i].Name = to
+		}
+	}
+	for i := range s.Tables {
+		t := &s.Tables[i]
+		if t.Base == from {
+			t.Base = to
+		}
+		t.Cells = slices.Clone(t.Cells)
+		for j, name := range t.Cells {
+			if name == from {
+				t.Cells[j] = to
+			}
+		}
 	}
 }
 

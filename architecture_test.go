@@ -29,6 +29,7 @@ var layout = []struct {
 	{"ipc/scoreboard", nil},
 	{"ipc", []string{"ipc/scoreboard"}},
 	{"ipc/keys", []string{"ipc"}},
+	{"ipc/inbox", []string{"ipc", "ipc/scoreboard"}},
 	{"configs", nil},
 	{"metrics", []string{"ipc/..."}},
 	{"worker/internal/pool", []string{"ipc/scoreboard"}},

@@ -92,7 +92,7 @@ func TestCheck(t *testing.T) {
 		{"log format", func(c *Config) { c.LogFormat = "xml" }, `--log-format "xml": give text or json`},
 		{"log level", func(c *Config) { c.LogLevel = "loud" }, `--log-level "loud": give debug, info, warn or error`},
 		{"mode", func(c *Config) { c.Mode = "threads" }, `--mode "threads": give prefork or inprocess`},
-		{"dispatch", func(c *Config) { c.Dispatch = "" }, `--dispatch "": give reuseport or shared`},
+		{"dispatch", func(c *Config) { c.Dispatch = "" }, `--dispatch "": give reuseport, shared or handoff`},
 		{"pool", func(c *Config) { c.Pool = "heap" }, `--pool "heap": give lease or queue`},
 		{"engine", func(c *Config) { c.Engine = "netty" }, `--engine "netty": give nethttp or fasthttp`},
 		{"threads to lock that are none", func(c *Config) { c.OSThreads = true }, "--os-threads true is for --pool queue: in pool lease a request runs on the goroutine of its connection"},

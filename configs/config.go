@@ -22,7 +22,7 @@ type Config struct {
 	MaxThreads int // 0: max(Threads, 32)
 	Binds      []Bind
 	Backlog    int           // connections that may wait in a listener; 0: net.core.somaxconn
-	Dispatch   string        // how a connection reaches a worker: reuseport or shared
+	Dispatch   string        // how a connection reaches a worker: reuseport, shared or handoff
 	Pool       string        // how a request reaches a thread: lease or queue
 	Engine     string        // of the reference application: nethttp or fasthttp
 	GVL        bool          // GOMAXPROCS is 1 in each worker process

@@ -31,18 +31,28 @@ type Channel struct {
 	oob  []byte
 }
 
+// PacketPair makes a pair of connected sockets that keep packets apart (SOCK_SEQPACKET), raw, close-on-exec, and answering at
+// once instead of waiting.
+func PacketPair() ([2]*FD, error) {
+	p, err := socketPair()
+	if err != nil {
+		return [2]*FD{}, err
+	}
+	return [2]*FD{Own(p[0]), Own(p[1])}, nil
+}
+
 // NewChannelPair makes a control channel: the end for this process, and the other one to be inherited by a worker.
 func NewChannelPair() (*Channel, *FD, error) {
-	p, err := socketPair()
+	p, err := PacketPair()
 	if err != nil {
 		return nil, nil, fmt.Errorf("control channel: %w", err)
 	}
-	c, err := OpenChannel(Own(p[0]))
+	c, err := OpenChannel(p[0])
 	if err != nil {
-		unix.Close(p[1])
+		p[1].Close()
 		return nil, nil, err
 	}
-	return c, Own(p[1]), nil
+	return c, p[1], nil
 }
 
 // OpenChannel makes a Channel of a descriptor and takes it over.
@@ -104,7 +114,7 @@ func (c *Channel) Receive() (Message, *FD, error) {
 	var recvErr error
 	err := c.raw.Read(func(s uintptr) bool {
 		for {
-			n, oobn, flags, _, recvErr = unix.Recvmsg(int(s), c.buf, c.oob, receiveFlags)
+			n, oobn, flags, _, recvErr = unix.Recvmsg(int(s), c.buf, c.oob, ReceiveFlags)
 			// ECONNRESET comes once, and before the packets that lie here: the other side has closed without reading all of ours.
 			if recvErr != unix.EINTR && recvErr != unix.ECONNRESET {
 				return recvErr != unix.EAGAIN
@@ -117,7 +127,7 @@ func (c *Channel) Receive() (Message, *FD, error) {
 	case recvErr != nil:
 		return Message{}, nil, fmt.Errorf("control channel: %w", recvErr)
 	}
-	fd := receivedFD(c.oob[:oobn])
+	fd := ReceivedFD(c.oob[:oobn])
 	if n == 0 {
 		if fd != nil {
 			fd.Close()
@@ -149,8 +159,9 @@ func decode(data []byte, flags int) (Message, error) {
 	return m, nil
 }
 
-// receivedFD takes the one descriptor out of the ancillary data. The buffer has room for one: the kernel closes others.
-func receivedFD(oob []byte) *FD {
+// ReceivedFD takes the one descriptor out of the ancillary data. A buffer of
+// CmsgLen(4) bytes has room for one: the kernel closes others. It is nil if there is none.
+func ReceivedFD(oob []byte) *FD {
 	msgs, err := unix.ParseSocketControlMessage(oob)
 	if err != nil || len(msgs) == 0 {
 		return nil

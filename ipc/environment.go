@@ -3,7 +3,9 @@ package ipc
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -25,7 +27,9 @@ const (
 	nameScoreboard = "scoreboard"
 	nameKeys       = "keys"
 	nameRequests   = "requests"
+	nameInbox      = "inbox"
 	namePrefixBind = "bind."
+	namePrefixPeer = "peer."
 	nameProgram    = "program"
 )
 
@@ -43,10 +47,12 @@ type Handover struct {
 	Config     WorkerConfig
 	Control    *FD
 	Scoreboard *FD
-	Keys       *FD   // sealed, see the package keys; nil if no bind speaks TLS
-	Requests   *FD   // where the access log goes; nil if there is none
-	Binds      []*FD // by index of the bind
-	Program    *FD   // the open program, to run it from ProgramPath; nil if it is run otherwise. Inherit closes it.
+	Keys       *FD         // sealed, see the package keys; nil if no bind speaks TLS
+	Requests   *FD         // where the access log goes; nil if there is none
+	Binds      []*FD       // by index of the bind
+	Inbox      *FD         // of the seat; nil if connections are not passed between workers
+	Peers      map[int]*FD // by seat: the send ends of the inboxes of other seats
+	Program    *FD         // the open program, to run it from ProgramPath; nil if it is run otherwise. Inherit closes it.
 }
 
 // Slot is the slot of the seat.
@@ -69,6 +75,12 @@ func (h *Handover) Encode() (files []uintptr, env []string, err error) {
 	}
 	if h.Requests != nil {
 		names, files = append(names, nameRequests), append(files, uintptr(h.Requests.Int()))
+	}
+	if h.Inbox != nil {
+		names, files = append(names, nameInbox), append(files, uintptr(h.Inbox.Int()))
+	}
+	for _, seat := range slices.Sorted(maps.Keys(h.Peers)) {
+		names, files = append(names, namePrefixPeer+strconv.Itoa(seat)), append(files, uintptr(h.Peers[seat].Int()))
 	}
 	for i, fd := range h.Binds {
 		names = append(names, namePrefixBind+strconv.Itoa(i))
@@ -165,6 +177,17 @@ func (h *Handover) take(name string, fd int) error {
 		h.Keys = Own(fd)
 	case name == nameRequests:
 		h.Requests = Own(fd)
+	case name == nameInbox:
+		h.Inbox = Own(fd)
+	case strings.HasPrefix(name, namePrefixPeer):
+		seat, err := strconv.Atoi(name[len(namePrefixPeer):])
+		if err != nil || seat < 0 {
+			return fmt.Errorf("%s names no seat", name)
+		}
+		if h.Peers == nil {
+			h.Peers = map[int]*FD{}
+		}
+		h.Peers[seat] = Own(fd)
 	case strings.HasPrefix(name, namePrefixBind):
 		if name != namePrefixBind+strconv.Itoa(len(h.Binds)) {
 			return fmt.Errorf("%s where %s%d was due", name, namePrefixBind, len(h.Binds))

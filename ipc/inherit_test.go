@@ -230,7 +230,7 @@ func TestHandoverUnknownDescriptor(t *testing.T) {
 	}
 	for i, v := range env {
 		v = strings.Replace(v, envFDs+"=2", envFDs+"=3", 1)
-		env[i] = strings.Replace(v, nameControl+":", nameControl+":inbox:", 1)
+		env[i] = strings.Replace(v, nameControl+":", nameControl+":novelty:", 1)
 	}
 	files = []uintptr{files[0], uintptr(unknown.Int()), files[1]}
 	r := spawn(t, files, append(env, "CLUSTER_OF_THE_FUTURE=1"))

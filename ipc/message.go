@@ -21,6 +21,7 @@ const (
 	Release    Type = "release"     // stop serving the adopted listeners of slot Slot
 	ReopenLogs Type = "reopen-logs" // the operator moved the log files away; with the new access log, if there is one
 	Configure  Type = "configure"   // Limits are in force from now on
+	Peer       Type = "peer"        // what comes with the message sends to the inbox of seat Seat, also of one that had another
 	NewKeys    Type = "keys"        // the memfd that comes with the message holds the keys in force from now on
 )
 
@@ -38,6 +39,7 @@ type Message struct {
 	Final       bool   `json:"final,omitempty"`
 	Slot        int    `json:"slot,omitempty"`
 	Bind        int    `json:"bind,omitempty"`
+	Seat        int    `json:"seat,omitempty"`
 	Left        int    `json:"left,omitempty"`
 	ID          uint64 `json:"id,omitempty"`
 	Text        string `json:"text,omitempty"`

@@ -132,7 +132,7 @@ func (b *Board) Clear(seat int) {
 	r := b.Row(seat)
 	r.Epoch.Add(1)
 	for _, g := range []interface{ Store(int64) }{
-		&r.PID, &r.Generation, &r.State, &r.Open, &r.Accepting, &r.Waiting, &r.OldestWaiting, &r.Heartbeat, &r.Heap, &r.Goroutines,
+		&r.PID, &r.Generation, &r.State, &r.Open, &r.Accepting, &r.Waiting, &r.OldestWaiting, &r.Heartbeat, &r.Heap, &r.Goroutines, &r.Handoff.OldestMovable, &r.Handoff.Takes,
 	} {
 		g.Store(0)
 	}

@@ -6,12 +6,6 @@ import (
 	"unsafe"
 )
 
-// A thread word. Reservations by other workers will need more states; the low two bits are kept for them.
-const (
-	wordFree    = 0
-	wordRunning = 2
-)
-
 const (
 	methodBytes = 8
 	pathBytes   = 88

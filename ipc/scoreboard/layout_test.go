@@ -20,7 +20,7 @@ header 64
   40 cellStride 8
   48 rowsAt 8
   56 cellsAt 8
-Row 2600
+Row 2688
   0 Epoch 8
   8 PID 8
   16 Generation 8
@@ -42,10 +42,19 @@ Row 2600
   1744 Sched 792
   2536 Accepting 8
   2544 LogDropped 8
-  2552 _ 48
+  2552 Handoff 120
+  2672 _ 16
 Histogram 792
   0 buckets 784
   784 sum 8
+Handoff 120
+  0 Takes 8
+  8 OldestMovable 8
+  16 Moved 24
+  40 Received 8
+  48 Stayed 56
+  104 Conflicts 8
+  112 Expired 8
 Cell 128
   0 word 8
   8 since 8
@@ -59,7 +68,7 @@ Cell 128
 func TestLayoutGolden(t *testing.T) {
 	var got strings.Builder
 	for _, record := range []reflect.Type{
-		reflect.TypeFor[header](), reflect.TypeFor[Row](), reflect.TypeFor[Histogram](), reflect.TypeFor[Cell](),
+		reflect.TypeFor[header](), reflect.TypeFor[Row](), reflect.TypeFor[Histogram](), reflect.TypeFor[Handoff](), reflect.TypeFor[Cell](),
 	} {
 		fmt.Fprintf(&got, "%s %d\n", record.Name(), record.Size())
 		for field := range record.Fields() {
@@ -76,6 +85,7 @@ func TestLayoutConstants(t *testing.T) {
 		"magic":          {magic, 0x626f617264636c75},
 		"version":        {version, 1},
 		"word free":      {wordFree, 0},
+		"word reserved":  {wordReserved, 1},
 		"word running":   {wordRunning, 2},
 		"state boot":     {StateBoot, 0}, // what Clear leaves
 		"state ready":    {StateReady, 1},

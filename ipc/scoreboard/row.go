@@ -42,8 +42,40 @@ type Row struct {
 	Sched      Histogram             // time runnable goroutines waited for a CPU (every 8th is sampled by the Go runtime)
 	Accepting  atomic.Int64          // a gauge: connections that are being taken from a listener and do not count as open yet
 	LogDropped atomic.Int64          // log lines of the worker that nobody took in time
-	_          [6]atomic.Int64       // room, so that the next field does not share a line with another seat's row
+	Handoff    Handoff
+	_          [2]atomic.Int64 // room, so that the next field does not share a line with another seat's row
 }
+
+// Handoff is what a worker tells of connections that were passed on.
+type Handoff struct {
+	Takes         atomic.Int64        // a gauge: the version of the packets that the worker takes from its inbox; 0: none
+	OldestMovable atomic.Int64        // a gauge: since when the oldest request waits that a sibling could run; 0 if none
+	Moved         [Moves]atomic.Int64 // connections passed on to siblings
+	Received      atomic.Int64        // connections that siblings have passed on to this worker
+	Stayed        [Stays]atomic.Int64 // times that a connection was to be passed on and was not
+	Conflicts     atomic.Int64        // times that a thread of a sibling was found free and could not be reserved
+	Expired       atomic.Int64        // reservations of this worker's threads that ended without their connection
+}
+
+// Why a connection was passed on.
+const (
+	MovedPushed  = iota // a thread of a sibling was free, and none here
+	MovedHinted         // the same, after the sibling had said so
+	MovedDrained        // this worker is leaving
+	Moves
+)
+
+// Why a connection was not passed on.
+const (
+	StayedTLS        = iota // what is encrypted has state in this process
+	StayedHTTP2             // so has HTTP/2
+	StayedHijacked          // the application has taken it over
+	StayedBuffered          // bytes of the request are in this process: pipelined, a body, a PROXY header
+	StayedIncomplete        // the head of the request is not complete
+	StayedFull              // the sibling's inbox is full
+	StayedNoTarget          // no sibling has a free thread
+	Stays
+)
 
 // Answer counts an answer begun. Status codes outside 100..599 count as 5xx: the handler is wrong.
 func (r *Row) Answer(status int) {

@@ -16,7 +16,7 @@ var schema = slices.Concat(
 			short("t").also("MAX_THREADS").inProcess(Restart),
 		number("max-workers", Fixed, 1, MaxSlots, "the most workers that scaling may reach", func(c *Config) *int { return &c.MaxWorkers }),
 		number("max-threads", Fixed, 0, MaxCells, "the most threads a worker that a reload may reach; 0: the larger of threads and 32", func(c *Config) *int { return &c.MaxThreads }),
-		choice("dispatch", Fixed, "reuseport shared handoff", "how connections reach workers: reuseport, a listener each; shared, one for all; handoff, reuseport and passing on", func(c *Config) *string { return &c.Dispatch }),
+		choice("dispatch", Fixed, "reuseport shared handoff", "how connections reach workers: each a listener (reuseport), all one (shared), or passed on, too (handoff)", func(c *Config) *string { return &c.Dispatch }),
 		choice("pool", Restart, "lease queue", "how requests reach threads: lease, a request runs where it was read; queue, it is handed over to a thread", func(c *Config) *string { return &c.Pool }),
 		choice("engine", Restart, "nethttp fasthttp", "HTTP engine of the reference application; a program has its own", func(c *Config) *string { return &c.Engine }),
 		toggle("gvl", Restart, "one goroutine of a worker process runs Go code at a time, as under Ruby's lock: GOMAXPROCS=1", func(c *Config) *bool { return &c.GVL }),

@@ -2,6 +2,7 @@ package ipc
 
 import (
 	"fmt"
+	"os"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -22,6 +23,15 @@ func Own(fd int) *FD {
 
 // Int is the descriptor, or -1 once it was closed.
 func (f *FD) Int() int { return int(f.n.Load()) - 1 }
+
+// Release gives the descriptor to the caller, who owns it from here on.
+func (f *FD) Release() (int, error) {
+	n := f.n.Swap(0)
+	if n == 0 {
+		return -1, os.ErrClosed
+	}
+	return int(n) - 1, nil
+}
 
 // Close closes the descriptor the first time it is called, and does nothing after that.
 func (f *FD) Close() error {

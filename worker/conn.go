@@ -49,6 +49,9 @@ type conn struct {
 	reused    atomic.Bool  // a request has been served
 	awaited   atomic.Bool  // the engine has set the deadline for the first bytes of the next one
 
+	mover   *mover // nil: it stays in this process
+	bodied  atomic.Bool
+	pieces  atomic.Bool // the head that is arriving did not come at once
 	bind    int
 	held    engine.Held              // of the running HTTP/1 request
 	count   atomic.Int32             // requests begun
@@ -75,17 +78,25 @@ type conn struct {
 // admit wraps an accepted connection and counts it.
 func (m *member) admit(nc net.Conn, bind int) *conn {
 	c := &conn{Conn: nc, socket: nc, m: m, bind: bind}
-	if m.proxied(bind) {
+	switch {
+	case m.proxied(bind):
 		c.Conn = proxyproto.NewConn(nc, proxyproto.WithPolicy(proxyproto.REQUIRE), proxyproto.SetReadHeaderTimeout(m.Limits().HeadTimeout))
+	case m.siblings != nil && !m.Secure(bind):
+		c.mover = newMover(c)
 	}
-	c.answering.Store(!m.CountsItself)
 	c.idleSince.Store(m.coarse.Load())
 	m.Row.Accepted.Add(1)
+	m.enter(c)
+	return c
+}
+
+// enter counts a connection as open.
+func (m *member) enter(c *conn) {
+	c.answering.Store(!m.CountsItself)
 	m.Row.Open.Add(1)
 	m.mu.Lock()
 	m.conns[c] = struct{}{}
 	m.mu.Unlock()
-	return c
 }
 
 // proxied says whether the connections of a bind begin with a PROXY protocol header
@@ -96,10 +107,14 @@ func (m *member) proxied(bind int) bool {
 
 // Close closes the connection and takes it off the books.
 func (c *conn) Close() error {
-	err := c.Conn.Close()
+	var err error
+	if !c.gone() {
+		err = c.Conn.Close()
+	}
 	if c.closed.Swap(true) {
 		return err
 	}
+	c.m.GiveBack(&c.held) // of a request that the engine has refused
 	c.logged()
 	m := c.m
 	m.mu.Lock()
@@ -135,14 +150,11 @@ func (c *conn) Read(p []byte) (int, error) {
 		if body {
 			c.bodySince.Store(c.m.coarse.Load())
 		}
-		n, err := c.Conn.Read(p)
+		n, err := c.receive(p, phase)
 		if body {
 			c.bodySince.Store(0)
 		}
 		c.reading.Store(false)
-		if n > 0 {
-			c.heard()
-		}
 		if err == nil || c.readDeadline.Load() == aborted || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
 		}
@@ -150,6 +162,25 @@ func (c *conn) Read(p []byte) (int, error) {
 			return n, err
 		}
 	}
+}
+
+// receive reads once. A connection that can be passed on is read with care.
+func (c *conn) receive(p []byte, phase int32) (int, error) {
+	switch {
+	case c.mover == nil || phase > phaseActive:
+	case phase == phaseIdle && len(p) >= c.m.HeadBuffer:
+		return c.mover.read(p)
+	case phase == phaseIdle:
+		c.pieces.Store(true)
+		c.m.GiveBack(&c.held) // no thread waits for the rest of a head
+	case len(p) == 1 && !c.bodied.Load():
+		return c.mover.watch()
+	}
+	n, err := c.Conn.Read(p)
+	if n > 0 {
+		c.heard()
+	}
+	return n, err
 }
 
 // begun notes that a head is arriving of which no byte was seen here.
@@ -178,6 +209,9 @@ func (c *conn) heard() {
 
 // CloseWrite is what net/http does before it closes on a client that still sends.
 func (c *conn) CloseWrite() error {
+	if c.gone() {
+		return nil
+	}
 	if hc, ok := c.socket.(interface{ CloseWrite() error }); ok {
 		return hc.CloseWrite()
 	}
@@ -225,6 +259,11 @@ func (c *conn) End() {
 	}
 	c.readable.Store(0)
 	c.awaited.Store(false)
+	if c.mover != nil {
+		c.bodied.Store(false)
+		c.pieces.Store(false)
+		c.mover.hops = 0
+	}
 	if !c.reused.Load() {
 		c.reused.Store(true)
 	}

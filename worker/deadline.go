@@ -5,6 +5,8 @@ import (
 	"math"
 	"syscall"
 	"time"
+
+	"github.com/prefork/cluster/worker/internal/kernel"
 )
 
 // expired decides what a read that hit the real deadline means: the engine's own deadline, a head that does not end, a
@@ -35,7 +37,7 @@ func (c *conn) expired(p []byte, timeout error) (n int, err error, again bool) {
 	if !late && !c.overstays(now) {
 		return 0, nil, true
 	}
-	if n := c.lastLook(p); n > 0 {
+	if n := c.lastLook(p); n > 0 { // without a thread; it may have to wait for one here
 		c.heard()
 		return n, nil, false
 	}
@@ -134,6 +136,9 @@ func (c *conn) look(now int64) {
 		c.kick()
 		return
 	}
+	if c.mover != nil && c.mover.waits.Load() {
+		return // in line, which has a timeout of its own
+	}
 	if d := c.readDeadline.Load(); d != 0 && now >= d {
 		c.kick()
 		return
@@ -165,7 +170,7 @@ func (c *conn) overdue(now int64) bool {
 // lookAtWrite ends a write that makes no progress. A client that takes little at a time is alive, and one that has taken
 // all waits for the handler, which ReadFrom may be waiting for, too.
 func (c *conn) lookAtWrite(now, since int64) {
-	acked, more, ok := delivered(c.socket)
+	acked, more, ok := kernel.Delivered(c.socket)
 	switch {
 	case ok && (c.acked.Swap(acked) != acked || !more):
 		c.writeSince.CompareAndSwap(since, now) // else another write has begun, or none runs

@@ -15,7 +15,11 @@ func (m *member) drain(o order) error {
 	defer cancel()
 	m.drainSince.Store(m.Clock.Now())
 	m.Row.State.Store(scoreboard.StateDraining)
+	m.final.Store(o.final)
 	m.stopAccepting(over, o.final)
+	if m.siblings != nil && !o.final {
+		go m.passOn(over)
+	}
 	if m.control != nil {
 		_ = m.control.Send(ipc.Message{Type: ipc.Draining, Text: o.why}, -1)
 	}
@@ -62,13 +66,53 @@ func (m *member) stopAccepting(over context.Context, final bool) {
 func (m *member) awaitConnections(over context.Context) int {
 	for {
 		if n := m.openConnections(); n == 0 {
-			return 0
+			if m.inbox == nil || m.inbox.closed.Load() {
+				return 0
+			}
+			m.inbox.stop(over.Done()) // what lies in it is the master's, but one may just have come out
+			continue
 		}
 		select {
 		case <-m.empty:
 		case <-over.Done():
 			return m.openConnections()
 		}
+	}
+}
+
+const (
+	passOnPause = 20 * time.Millisecond
+	passOnBatch = 64 // an inbox holds some hundred packets
+)
+
+// passOn has idle connections go to siblings. Busy ones go when they have been answered; one that finds no room stays, is
+// served, and tries again.
+func (m *member) passOn(over context.Context) {
+	for ; over.Err() == nil; sleep(over, passOnPause) {
+		m.mu.Lock()
+		idle := make([]*conn, 0, len(m.conns))
+		for c := range m.conns {
+			if c.mover != nil && c.phase.Load() == phaseIdle && c.readable.Load() == 0 {
+				idle = append(idle, c)
+			}
+		}
+		m.mu.Unlock()
+		for i, c := range idle {
+			if i%passOnBatch == 0 && (!m.siblings.Ready() || i > 0 && !sleep(over, time.Millisecond)) {
+				break
+			}
+			c.kick()
+		}
+	}
+}
+
+// sleep is false if ctx is done.
+func sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/prefork/cluster/ipc"
 	"github.com/prefork/cluster/ipc/scoreboard"
 	"github.com/prefork/cluster/worker/internal/engine"
+	"github.com/prefork/cluster/worker/internal/kernel"
 	"github.com/prefork/cluster/worker/internal/nethttp"
 )
 
@@ -70,7 +71,7 @@ func newTestMember(config ipc.WorkerConfig, listeners ...net.Listener) *member {
 		unix.Close(board.FD()) // it stays mapped
 		m.board, m.info.Seat = board, 1
 	}
-	m.room, m.descriptors = sync.NewCond(&m.mu), descriptorLimit()
+	m.room, m.descriptors = sync.NewCond(&m.mu), kernel.DescriptorLimit()
 	m.Row = m.board.Row(m.info.Seat)
 	m.coarse.Store(m.Clock.Now())
 	if err := m.makePool(); err != nil {

@@ -16,6 +16,8 @@ import (
 	"github.com/prefork/cluster/ipc/keys"
 	"github.com/prefork/cluster/ipc/scoreboard"
 	"github.com/prefork/cluster/worker/internal/engine"
+	"github.com/prefork/cluster/worker/internal/handoff"
+	"github.com/prefork/cluster/worker/internal/kernel"
 	"github.com/prefork/cluster/worker/internal/metronome"
 	"github.com/prefork/cluster/worker/internal/pool"
 )
@@ -38,6 +40,10 @@ type member struct {
 	accepting sync.WaitGroup // running Serve calls
 	entering  int            // connections that are being accepted
 	room      *sync.Cond     // on mu: perhaps one more may be open
+
+	siblings *handoff.Siblings // to pass connections on to; nil: they stay
+	inbox    *inboxSource      // nil: nobody passes any on to this worker
+	final    atomic.Bool       // the whole cluster stops: connections stay, too
 
 	descriptors int // that this process may have
 
@@ -98,7 +104,7 @@ func join(o options) (*member, error) {
 		return nil, fmt.Errorf("worker: %w", err)
 	}
 	m.room = sync.NewCond(&m.mu)
-	m.descriptors = descriptorLimit()
+	m.descriptors = kernel.DescriptorLimit()
 	if m.Log = o.logger; m.Log == nil {
 		var slot any = m.info.Slot
 		if m.Config.InProcess() {
@@ -159,6 +165,9 @@ func (m *member) joinCluster(h *ipc.Handover) error {
 		m.KeysFor = m.certificates.For
 	}
 	m.Row = m.board.Row(m.info.Seat)
+	if err := m.meetSiblings(h); err != nil {
+		return m.giveUp(err)
+	}
 	if err := m.openRequestLog(h.Requests); err != nil {
 		return m.giveUp(err)
 	}
@@ -195,7 +204,15 @@ func (m *member) makePool() error {
 	m.SetLimits(l)
 	var err error
 	m.Pool, err = pool.New(pool.Kind{Name: m.Config.Pool, OSThreads: m.Config.OSThreads, BusyPoll: m.Config.BusyPoll}, cells, m.Row, m.Clock, engine.Bounds(&l))
-	return err
+	if err != nil || m.siblings == nil {
+		return err
+	}
+	line, ok := m.Pool.(pool.Line)
+	if !ok {
+		return fmt.Errorf("requests of pool %s cannot be passed on to siblings", m.Config.Pool)
+	}
+	m.Line, m.Idle = line, m.siblings.Offer
+	return nil
 }
 
 // giveUp tells the master why the worker will not start, and returns the same error for standard error.
@@ -224,6 +241,7 @@ func (m *member) run() error {
 	for i, l := range m.binds {
 		m.attach(sourceKey{slot: m.info.Slot, bind: i}, l)
 	}
+	m.openInbox()
 	m.pulse() // the first heartbeat comes before ready
 	go m.keepPulse(beat)
 	if m.control != nil {

@@ -54,6 +54,14 @@ func (m *member) do(msg ipc.Message, fd *ipc.FD) {
 			return
 		}
 		m.attach(sourceKey{slot: msg.Slot, bind: msg.Bind}, l)
+	case ipc.Peer:
+		if fd == nil || m.siblings == nil {
+			m.complain("peer without a descriptor, or where connections are not passed on")
+			return
+		}
+		if own, err := fd.Release(); err == nil {
+			m.siblings.Add(msg.Seat, ipc.Own(own))
+		}
 	case ipc.Release:
 		m.release(msg.Slot)
 	case ipc.Configure:

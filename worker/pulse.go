@@ -5,6 +5,7 @@ import (
 	"runtime/metrics"
 	"time"
 
+	"github.com/prefork/cluster/worker/internal/kernel"
 	"github.com/prefork/cluster/worker/internal/metronome"
 )
 
@@ -78,7 +79,7 @@ func (v *vitals) sample() {
 	metrics.Read(v.samples)
 	row := v.m.Row
 	v.m.countDropped()
-	row.CPU.Store(v.cpu + processCPU())
+	row.CPU.Store(v.cpu + kernel.CPU())
 	row.GCCPU.Store(v.gc + int64(v.samples[sampleGC].Value.Float64()*1e9))
 	row.Heap.Store(int64(v.samples[sampleHeap].Value.Uint64()))
 	row.Goroutines.Store(int64(v.samples[sampleGoroutines].Value.Uint64()))

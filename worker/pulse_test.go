@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prefork/cluster/ipc/scoreboard"
+	"github.com/prefork/cluster/worker/internal/kernel"
 	"github.com/prefork/cluster/worker/internal/pool"
 )
 
@@ -17,7 +18,7 @@ import (
 func TestHeartbeatGoesThroughThePool(t *testing.T) {
 	m := newTestMember(testConfig())
 	for range m.Config.Threads {
-		if _, err := m.Pool.Take(t.Context()); err != nil { // long requests are no reason to miss a beat
+		if _, err := m.Pool.Take(t.Context(), 0); err != nil { // long requests are no reason to miss a beat
 			t.Fatal(err)
 		}
 	}
@@ -143,12 +144,12 @@ func TestMiddleOfABucket(t *testing.T) {
 }
 
 func TestProcessCPU(t *testing.T) {
-	before := processCPU()
+	before := kernel.CPU()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	for ctx.Err() == nil { // burn some
 	}
-	if after := processCPU(); before <= 0 || after <= before {
+	if after := kernel.CPU(); before <= 0 || after <= before {
 		t.Errorf("%d ns, then %d", before, after)
 	}
 }

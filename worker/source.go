@@ -143,17 +143,22 @@ func (s *source) take() (*conn, error) {
 // descriptorReserve is how many descriptors are left to the application when connections take all others.
 const descriptorReserve = 64
 
+// mostConnections is how many may be open.
+func (m *member) mostConnections() int {
+	most := m.Limits().MaxConnections
+	if most == 0 {
+		most = m.descriptors - descriptorReserve
+	}
+	return max(most, 1)
+}
+
 // awaitRoom waits until one more connection may be open and keeps the place until leaveRoom. Meanwhile connections wait in
 // the kernel, where another worker may take them. It is false if the source was stopped.
 func (m *member) awaitRoom(s *source) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for !s.closed.Load() {
-		most := m.Limits().MaxConnections
-		if most == 0 {
-			most = m.descriptors - descriptorReserve
-		}
-		if len(m.conns)+m.entering < max(most, 1) {
+		if len(m.conns)+m.entering < m.mostConnections() {
 			m.entering++
 			return true
 		}

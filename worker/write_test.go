@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/prefork/cluster/worker/internal/kernel"
 )
 
 // written is what a Write or ReadFrom has brought.
@@ -36,7 +38,7 @@ func (c *conn) eventuallyStuck(t *testing.T) {
 	var last uint64
 	still := 0
 	eventually(t, "the sockets to be full", func() bool {
-		acked, more, _ := delivered(c.Conn)
+		acked, more, _ := kernel.Delivered(c.Conn)
 		if acked != last || !more || c.writeSince.Load() == 0 {
 			still = 0
 		}
@@ -75,14 +77,14 @@ func TestSlowClientIsAlive(t *testing.T) {
 	taken := 0
 	p := make([]byte, 1<<20)
 	for range 5 {
-		before, _, _ := delivered(c.Conn)
+		before, _, _ := kernel.Delivered(c.Conn)
 		eventually(t, "progress", func() bool {
 			n, err := peer.Read(p)
 			if err != nil {
 				t.Fatal(err)
 			}
 			taken += n
-			acked, _, _ := delivered(c.Conn)
+			acked, _, _ := kernel.Delivered(c.Conn)
 			return acked > before
 		})
 		now += int64(c.m.Limits().WriteTimeout) + 1
@@ -114,7 +116,7 @@ func TestWaitingForTheSourceIsNoStuckWrite(t *testing.T) {
 			t.Fatal(err)
 		}
 		eventually(t, "the client to confirm", func() bool {
-			_, more, _ := delivered(c.Conn)
+			_, more, _ := kernel.Delivered(c.Conn)
 			return !more && c.writeSince.Load() != 0
 		})
 		for range 3 {
@@ -144,7 +146,7 @@ func TestStuckWriteWithoutProgressReport(t *testing.T) {
 	}
 	c := newTestMember(testConfig()).admit(nc, 0)
 	defer c.Close()
-	if _, _, ok := delivered(nc); ok {
+	if _, _, ok := kernel.Delivered(nc); ok {
 		t.Fatal("a unix socket told of its progress")
 	}
 	c.answering.Store(false)

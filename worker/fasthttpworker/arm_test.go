@@ -40,6 +40,9 @@ func (c *plain) Mute()              {}
 func (c *plain) Log(*engine.Entry)  {}
 func (c *plain) Buffer(bool)        {}
 func (c *plain) Count() int         { return 1 }
+func (c *plain) Bodied()            {}
+func (c *plain) Bound() int         { return 0 }
+func (c *plain) Moves() bool        { return false }
 
 // plainListener accepts such connections.
 type plainListener struct {

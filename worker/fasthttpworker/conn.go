@@ -6,6 +6,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/prefork/cluster/ipc/scoreboard"
 	"github.com/prefork/cluster/worker/internal/engine"
 )
 
@@ -80,6 +81,8 @@ func bodyFollows(owner time.Duration) time.Duration {
 func (c *conn) SetReadDeadline(t time.Time) error {
 	if t.After(c.engine.marks.body) {
 		c.begin()
+		c.Bodied()
+		c.engine.worker.GiveBack(c.Held()) // no thread waits for a client that is slow to send
 		if t.After(c.engine.marks.never) {
 			return nil
 		}
@@ -90,6 +93,14 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 		return nil
 	}
 	return c.Conn.SetReadDeadline(t)
+}
+
+// bound is why the running request cannot be passed on to a sibling.
+func (c *conn) bound() int {
+	if c.Veiled() {
+		return scoreboard.StayedTLS
+	}
+	return c.Bound()
 }
 
 // begin notes that the head is complete, once a request.

@@ -40,7 +40,7 @@ func (e *fast) serve(ctx *fasthttp.RequestCtx, c *conn, readable int64) {
 	if readable == 0 {
 		readable = e.worker.Clock.Now()
 	}
-	if err := e.worker.Take(context.Background(), c.Held()); err != nil {
+	if err := e.worker.Take(context.Background(), c.Held(), readable, c.bound); err != nil {
 		if c.entry != nil {
 			c.entry.Waited(time.Duration(e.worker.Clock.Now() - readable))
 		}

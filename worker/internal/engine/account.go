@@ -24,11 +24,25 @@ func (h *Held) Forget() {
 	}
 }
 
-// Take waits for a thread, and notes it in held.
-func (w *Worker) Take(ctx context.Context, held *Held) error {
-	thread, err := w.Pool.Take(ctx)
+// Keep notes a thread that was taken.
+func (h *Held) Keep(thread int) { h.thread.Store(int32(thread) + 1) }
+
+// Take waits for a thread, and notes it in held, unless the request has one already. It stands in line since it became readable; 0: now.
+// bound is called if it has to wait: it tells why the request cannot be passed on to a sibling, as scoreboard.Stayed….
+func (w *Worker) Take(ctx context.Context, held *Held, since int64, bound func() int) error {
+	if held.Thread() >= 0 {
+		return nil
+	}
+	if w.Line != nil {
+		if thread, ok := w.Line.TryTake(); ok {
+			held.Keep(thread)
+			return nil
+		}
+		w.Row.Handoff.Stayed[bound()].Add(1)
+	}
+	thread, err := w.Pool.Take(ctx, since)
 	if err == nil {
-		held.thread.Store(int32(thread) + 1)
+		held.Keep(thread)
 		if w.Shares != nil {
 			held.share.Store(int32(thread/w.Config.Threads) + 1)
 		}
@@ -74,7 +88,10 @@ func (w *Worker) End(held *Held, started int64, entry *Entry) {
 
 // GiveBack gives the thread back unless that has been done, as Hijack does before the handler returns.
 func (w *Worker) GiveBack(held *Held) {
-	if t := held.thread.Swap(0); t != 0 {
-		w.Pool.Give(int(t) - 1)
+	if held.thread.Load() == 0 { // which costs less than a swap
+		return
+	}
+	if t := held.thread.Swap(0); t != 0 && w.Pool.Give(int(t)-1) && w.Idle != nil {
+		w.Idle()
 	}
 }

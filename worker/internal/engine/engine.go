@@ -43,6 +43,12 @@ type Conn interface {
 	Held() *Held
 	// Answering is true until the first byte of the running request's answer is written.
 	Answering() bool
+	// Bodied: the running request has a body. Until then what follows its head belongs to the next one.
+	Bodied()
+	// Bound is why the running request cannot be passed on to a sibling, as scoreboard.Stayed….
+	Bound() int
+	// Moves says whether the connection can go on in a sibling when the worker drains.
+	Moves() bool
 	// Bind is the number of the bind that it was accepted on.
 	Bind() int
 	// CloseWrite ends the sending direction.
@@ -67,6 +73,8 @@ type Worker struct {
 	Shares []*scoreboard.Row
 	Clock  scoreboard.Clock
 	Pool   pool.Pool
+	Line   pool.Line // the same; nil if requests are not passed on to siblings
+	Idle   func()    // called when a thread is free and nobody waits; nil likewise
 	Log    *slog.Logger
 
 	// What the connections watch themselves, because an engine would read the clock for it. The engine sets it.
@@ -110,5 +118,5 @@ func Bounds(l *ipc.Limits) pool.Bounds {
 // Last counts a request on its connection and says whether its answer is to be the last one there.
 func (w *Worker) Last(c Conn) bool {
 	n, most := c.Count(), w.Limits().MaxRequests
-	return w.Draining.Load() || most > 0 && n >= most
+	return most > 0 && n >= most || w.Draining.Load() && !c.Moves()
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prefork/cluster/ipc/scoreboard"
 	"github.com/prefork/cluster/worker/internal/engine"
 	"github.com/prefork/cluster/worker/internal/pool"
 )
@@ -196,11 +197,24 @@ type request struct {
 	entry    *engine.Entry // nil if requests are not logged
 }
 
+// bound is why it cannot be passed on to a sibling.
+func (q *request) bound() int {
+	switch {
+	case q.r.TLS != nil:
+		return scoreboard.StayedTLS
+	case q.r.ProtoMajor == 2:
+		return scoreboard.StayedHTTP2
+	case q.plain:
+		return q.c.Bound()
+	}
+	return scoreboard.StayedBuffered
+}
+
 // ServeHTTP is called at the complete head of each request: it takes a thread, runs the handler and gives it back.
 func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := request{w: w, r: r}
 	q.c, _ = r.Context().Value(connKey{}).(engine.Conn)
-	if q.c != nil && e.worker.Last(q.c) || e.worker.Draining.Load() {
+	if q.c != nil && e.worker.Last(q.c) || q.c == nil && e.worker.Draining.Load() {
 		w.Header().Set("Connection", "close") // under HTTP/2 net/http sends a GOAWAY for it
 	}
 	if e.worker.Requests != nil {
@@ -240,6 +254,10 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (e *Engine) dispatch(q *request) {
 	if whole := q.r.Body; hasBody(q.r) {
+		if q.plain {
+			q.c.Bodied()
+		}
+		e.worker.GiveBack(q.held) // no thread waits for a client that is slow to send
 		defer func() { q.r.Body = whole }() // else net/http would not know its own, and follow a body that was not read by a request
 	}
 	read, done := e.receive(q.w, q.r, q.plain)
@@ -249,7 +267,7 @@ func (e *Engine) dispatch(q *request) {
 	if q.readable == 0 || read {
 		q.readable = e.worker.Clock.Now() // a pipelined request, a stream, or one whose body has arrived now
 	}
-	if err := e.worker.Take(q.r.Context(), q.held); err != nil {
+	if err := e.worker.Take(q.r.Context(), q.held, q.readable, q.bound); err != nil {
 		if q.entry != nil {
 			q.entry.Waited(time.Duration(e.worker.Clock.Now() - q.readable))
 		}

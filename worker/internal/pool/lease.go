@@ -19,89 +19,145 @@ type lease struct {
 	row   *scoreboard.Row
 	clock scoreboard.Clock
 
-	mu     sync.Mutex
-	bounds Bounds
-	queue  list.List // of *waiter
+	mu       sync.Mutex
+	bounds   Bounds
+	queue    list.List // of *waiter, by since
+	movable  int       // of them
+	settling bool      // settle will be called
 }
 
 type waiter struct {
-	thread chan int // capacity 1
-	since  int64
+	place   chan Place // capacity 1
+	since   int64
+	movable bool
 }
 
 func newLease(cells []*scoreboard.Cell, row *scoreboard.Row, clock scoreboard.Clock, b Bounds) *lease {
 	return &lease{cells: cells, row: row, clock: clock, bounds: b}
 }
 
-func (p *lease) Take(ctx context.Context) (int, error) {
+func (p *lease) Take(ctx context.Context, since int64) (int, error) {
 	p.mu.Lock()
-	if p.queue.Len() == 0 {
-		for i, c := range p.cells[:p.bounds.Threads] {
-			if c.Take() {
-				p.mu.Unlock()
-				return i, nil
-			}
-		}
-	}
-	if p.queue.Len() >= p.bounds.Depth {
+	if thread, ok := p.tryTake(); ok {
 		p.mu.Unlock()
-		return 0, ErrQueueFull
+		return thread, nil
 	}
-	timeout := p.bounds.Timeout
-	w := &waiter{thread: make(chan int, 1), since: p.clock.Now()}
-	place := p.queue.PushBack(w)
-	p.publish()
+	w, timeout, err := p.lineUp(since, false)
 	p.mu.Unlock()
-	return p.wait(ctx, w, place, timeout)
+	if err != nil {
+		return 0, err
+	}
+	place, err := p.wait(ctx.Done(), w, timeout)
+	return place.Thread, err
 }
 
-func (p *lease) wait(ctx context.Context, w *waiter, place *list.Element, timeout time.Duration) (int, error) {
+func (p *lease) TryTake() (int, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.tryTake()
+}
+
+// tryTake is called with the mutex held, as the next two are.
+func (p *lease) tryTake() (int, bool) {
+	if p.queue.Len() > 0 {
+		return 0, false
+	}
+	for i, c := range p.cells[:p.bounds.Threads] {
+		if c.Take() {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// lineUp puts a request behind those that have waited longer.
+func (p *lease) lineUp(since int64, movable bool) (place *list.Element, timeout time.Duration, err error) {
+	if p.queue.Len() >= p.bounds.Depth {
+		return nil, 0, ErrQueueFull
+	}
+	now := p.clock.Now()
+	if since == 0 {
+		since = now
+	}
+	w := &waiter{place: make(chan Place, 1), since: since, movable: movable}
+	before := p.queue.Back()
+	for before != nil && before.Value.(*waiter).since > since {
+		before = before.Prev()
+	}
+	if before == nil {
+		place = p.queue.PushFront(w)
+	} else {
+		place = p.queue.InsertAfter(w, before)
+	}
+	if movable {
+		p.movable++
+	}
+	p.publish()
+	p.settleSoon()
+	return place, p.bounds.Timeout - time.Duration(now-since), nil
+}
+
+// leave takes a request out of the queue.
+func (p *lease) leave(place *list.Element) *waiter {
+	w := p.queue.Remove(place).(*waiter)
+	if w.movable {
+		p.movable--
+	}
+	p.publish()
+	return w
+}
+
+// wait waits for what a request in the queue is given.
+func (p *lease) wait(gone <-chan struct{}, place *list.Element, timeout time.Duration) (Place, error) {
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
+	w := place.Value.(*waiter)
 	var err error
 	select {
-	case thread := <-w.thread:
-		return thread, nil
+	case given := <-w.place:
+		return given, nil
 	case <-timer.C:
 		err = ErrQueueTimeout
-	case <-ctx.Done():
+	case <-gone:
 		err = ErrClientGone
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	select {
-	case thread := <-w.thread: // it was handed over in the same moment
-		return thread, nil
+	case given := <-w.place: // in the same moment
+		return given, nil
 	default:
 	}
-	p.queue.Remove(place)
-	p.publish()
-	return 0, err
+	p.leave(place)
+	return Place{}, err
 }
 
-func (p *lease) Give(thread int) {
+func (p *lease) Give(thread int) (idle bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.queue.Len() == 0 || thread >= p.bounds.Threads {
 		p.cells[thread].Give()
-		return
+		return thread < p.bounds.Threads
 	}
 	p.handOver(thread)
+	return false
 }
 
 // handOver gives a taken thread to the first waiter. It is called with the mutex held.
 func (p *lease) handOver(thread int) {
-	first := p.queue.Front()
-	p.queue.Remove(first)
-	p.publish()
-	first.Value.(*waiter).thread <- thread
+	p.leave(p.queue.Front()).place <- Place{Thread: thread}
 }
 
 func (p *lease) SetBounds(b Bounds) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.bounds = b
-	for i, c := range p.cells[:b.Threads] { // new ones serve those who wait
+	p.serveWaiting()
+}
+
+// serveWaiting hands free threads to those who wait. It is called with the mutex held.
+func (p *lease) serveWaiting() {
+	for i, c := range p.cells[:p.bounds.Threads] {
 		if p.queue.Len() == 0 {
 			return
 		}
@@ -125,6 +181,7 @@ func (p *lease) publish() {
 		oldest = first.Value.(*waiter).since
 	}
 	p.row.OldestWaiting.Store(oldest)
+	p.publishMovable()
 }
 
 func (p *lease) Pass() {

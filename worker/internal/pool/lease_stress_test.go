@@ -25,7 +25,7 @@ func TestLeaseStress(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 0))
 			for time.Now().Before(end) {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(random.IntN(600))*time.Microsecond)
-				thread, err := p.Take(ctx)
+				thread, err := p.Take(ctx, 0)
 				switch err {
 				case nil:
 					if n := running.Add(1); n > threads {
@@ -85,7 +85,7 @@ func TestLeaseHandOverRace(t *testing.T) {
 				ctx, leave := context.WithCancel(t.Context())
 				got := make(chan taken, 1)
 				go func() {
-					thread, err := p.Take(ctx)
+					thread, err := p.Take(ctx, 0)
 					got <- taken{thread, err}
 				}()
 				for p.waiting() == 0 && len(got) == 0 {
@@ -123,11 +123,11 @@ func wantAllFree(t *testing.T, p *lease, busy, threads int) {
 	now, cancel := context.WithCancel(t.Context())
 	cancel()
 	for i := range threads {
-		if _, err := p.Take(now); err != nil {
+		if _, err := p.Take(now, 0); err != nil {
 			t.Errorf("thread %d of %d is lost: %v", i+1, threads, err)
 		}
 	}
-	if _, err := p.Take(now); err == nil {
+	if _, err := p.Take(now, 0); err == nil {
 		t.Errorf("more than %d threads", threads)
 	}
 }
@@ -145,7 +145,7 @@ func BenchmarkTakeGive(b *testing.B) {
 	ctx := b.Context()
 	b.ReportAllocs()
 	for b.Loop() {
-		thread, err := p.Take(ctx)
+		thread, err := p.Take(ctx, 0)
 		if err != nil {
 			b.Fatal(err)
 		}

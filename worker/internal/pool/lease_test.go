@@ -22,7 +22,7 @@ func (p *lease) waiting() int { return int(p.row.Waiting.Load()) }
 
 func mustTake(t *testing.T, p *lease) int {
 	t.Helper()
-	thread, err := p.Take(t.Context())
+	thread, err := p.Take(t.Context(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +41,7 @@ func queueUp(t *testing.T, p *lease, ctx context.Context) <-chan taken {
 	before := p.waiting()
 	got := make(chan taken, 1)
 	go func() {
-		thread, err := p.Take(ctx)
+		thread, err := p.Take(ctx, 0)
 		got <- taken{thread, err}
 	}()
 	eventually(t, "one more to wait", func() bool { return p.waiting() == before+1 })
@@ -112,7 +112,7 @@ func TestLeaseDepth(t *testing.T) {
 			queue = append(queue, queueUp(t, p, t.Context()))
 		}
 		for range 3 {
-			if _, err := p.Take(t.Context()); err != ErrQueueFull {
+			if _, err := p.Take(t.Context(), 0); err != ErrQueueFull {
 				t.Errorf("depth %d: %v, want %v", depth, err, ErrQueueFull)
 			}
 		}
@@ -131,7 +131,7 @@ func TestLeaseTimeout(t *testing.T) {
 	p, board := testLease(1, 10, timeout)
 	thread := mustTake(t, p)
 	started := time.Now()
-	if _, err := p.Take(t.Context()); err != ErrQueueTimeout {
+	if _, err := p.Take(t.Context(), 0); err != ErrQueueTimeout {
 		t.Errorf("%v, want %v", err, ErrQueueTimeout)
 	}
 	if waited := time.Since(started); waited < timeout {
@@ -167,12 +167,11 @@ func TestLeaseHandOverWins(t *testing.T) {
 	gone, leave := context.WithCancel(t.Context())
 	leave()
 	for range 100 { // select chooses at random
-		w := &waiter{thread: make(chan int, 1)}
-		place := p.queue.PushBack(w)
-		p.queue.Remove(place) // as give does
-		w.thread <- 7
-		if thread, err := p.wait(gone, w, place, 0); thread != 7 || err != nil {
-			t.Fatalf("thread %d, %v; want the 7 that was handed over", thread, err)
+		place := p.queue.PushBack(&waiter{place: make(chan Place, 1)})
+		w := p.leave(place) // as give does
+		w.place <- Place{Thread: 7}
+		if given, err := p.wait(gone.Done(), place, 0); given.Thread != 7 || err != nil {
+			t.Fatalf("thread %d, %v; want the 7 that was handed over", given.Thread, err)
 		}
 	}
 }

@@ -22,11 +22,12 @@ var (
 
 // Pool is what an engine asks for threads.
 type Pool interface {
-	// Take waits for a thread and returns its number, for the caller to Give back, or one of the errors above.
-	Take(ctx context.Context) (thread int, err error)
-	// Give makes the thread free, or hands it to the request that has waited longest. A handler may still run on it: one
-	// that has taken its connection over.
-	Give(thread int)
+	// Take waits for a thread and returns its number, for the caller to Give back, or one of the errors above. The request
+	// stands in line since it became readable (CLOCK_MONOTONIC, nanoseconds; 0: now), and its timeout counts from there.
+	Take(ctx context.Context, since int64) (thread int, err error)
+	// Give makes the thread free, or hands it to the request that has waited longest. idle says that it is free and nobody
+	// waits. A handler may still run on it: one that has taken its connection over.
+	Give(thread int) (idle bool)
 	// Inline says that handlers run on the goroutine that took the thread: Run would only call.
 	Inline() bool
 	// Run runs f on the thread and returns when f has. A panic of f is one of Run.

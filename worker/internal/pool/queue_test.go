@@ -40,7 +40,7 @@ func TestQueueRunsOnItsThreads(t *testing.T) {
 	for range 32 {
 		all.Go(func() {
 			for range 100 {
-				thread, err := q.Take(t.Context())
+				thread, err := q.Take(t.Context(), 0)
 				if err != nil {
 					t.Error(err)
 					return
@@ -72,7 +72,7 @@ func TestQueuePassesAPanicOn(t *testing.T) {
 	q := testQueue(1)
 	boom := errors.New("boom")
 	for range 3 { // the thread goes on
-		thread, _ := q.Take(t.Context())
+		thread, _ := q.Take(t.Context(), 0)
 		func() {
 			defer func() { want(t, "the panic", recover(), any(boom)) }()
 			q.Run(thread, func() { panic(boom) })
@@ -88,7 +88,7 @@ func TestQueuePassesGoexitOn(t *testing.T) {
 	for range 3 {
 		ended := make(chan bool, 1)
 		go func() {
-			thread, _ := q.Take(t.Context())
+			thread, _ := q.Take(t.Context(), 0)
 			returned := false
 			defer func() {
 				q.Give(thread)
@@ -108,7 +108,7 @@ func TestQueueThreadGivenBackEarly(t *testing.T) {
 	var handlers sync.WaitGroup
 	before := runtime.NumGoroutine()
 	for range 5 {
-		thread, err := q.Take(t.Context())
+		thread, err := q.Take(t.Context(), 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -183,7 +183,7 @@ func TestSetBounds(t *testing.T) {
 	p.SetBounds(Bounds{1, 2, time.Minute})
 	first := mustTake(t, p)
 	second, third := queueUp(t, p, t.Context()), queueUp(t, p, t.Context())
-	if _, err := p.Take(t.Context()); !errors.Is(err, ErrQueueFull) {
+	if _, err := p.Take(t.Context(), 0); !errors.Is(err, ErrQueueFull) {
 		t.Errorf("a third waiter: %v", err)
 	}
 	p.SetBounds(Bounds{3, 2, time.Minute}) // who waits gets the new threads
@@ -203,7 +203,7 @@ func TestSetBounds(t *testing.T) {
 	p.Give(first)
 	want(t, "the thread that is left", await(t, "the next", next).thread, 0)
 	p.SetBounds(Bounds{1, 1, time.Millisecond})
-	if _, err := p.Take(t.Context()); !errors.Is(err, ErrQueueTimeout) {
+	if _, err := p.Take(t.Context(), 0); !errors.Is(err, ErrQueueTimeout) {
 		t.Errorf("waiting with the new timeout: %v", err)
 	}
 }
@@ -214,7 +214,7 @@ func BenchmarkQueueRun(b *testing.B) {
 	b.ReportAllocs()
 	f := func() {}
 	for b.Loop() {
-		thread, _ := q.Take(b.Context())
+		thread, _ := q.Take(b.Context(), 0)
 		q.Run(thread, f)
 		q.Give(thread)
 	}
@@ -228,7 +228,7 @@ func TestQueueRunWaitsForItsOwnJob(t *testing.T) {
 	for range takers {
 		wg.Go(func() {
 			for round := range rounds {
-				thread, err := p.Take(t.Context())
+				thread, err := p.Take(t.Context(), 0)
 				if err != nil {
 					t.Error(err)
 					return

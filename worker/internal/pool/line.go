@@ -1,0 +1,127 @@
+package pool
+
+import (
+	"container/list"
+	"time"
+
+	"github.com/prefork/cluster/ipc/scoreboard"
+)
+
+// Line is a Pool whose requests may also run in a sibling: a process with free threads of its own
+// (docs/adr/0010-handoff.md).
+type Line interface {
+	Pool
+	// TryTake takes a thread if one is free and nobody waits.
+	TryTake() (thread int, ok bool)
+	// Enter puts a request that can be passed on in line, since it became readable. It is to Wait.
+	Enter(since int64) (*Waiting, error)
+	// Send gives the movable request that has waited longest its place in a sibling. It is false if there is none.
+	Send(Place) bool
+	// Claim takes a thread that is reserved, for the request that came with the reservation.
+	Claim(thread int, r scoreboard.Reservation) bool
+	// Expire ends reservations that are too old.
+	Expire()
+}
+
+// Place is where a request is to run: on a thread of this process, or on one that a sibling keeps for it.
+type Place struct {
+	Thread      int
+	Seat        int // of the sibling; means nothing without a reservation
+	Reservation scoreboard.Reservation
+	Hinted      bool // the sibling has asked for a request
+}
+
+// Elsewhere says that it is a thread of a sibling.
+func (p Place) Elsewhere() bool { return p.Reservation != 0 }
+
+// Waiting is a request in line that can be passed on.
+type Waiting struct {
+	pool    *lease
+	place   *list.Element
+	timeout time.Duration
+}
+
+func (p *lease) Enter(since int64) (*Waiting, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	place, timeout, err := p.lineUp(since, true)
+	if err != nil {
+		return nil, err
+	}
+	p.serveWaiting() // a thread may have become free since the caller has looked
+	return &Waiting{pool: p, place: place, timeout: timeout}, nil
+}
+
+// Wait waits for a place. The error is ErrQueueTimeout.
+func (w *Waiting) Wait() (Place, error) { return w.pool.wait(nil, w.place, w.timeout) }
+
+func (p *lease) Send(to Place) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	first := p.firstMovable()
+	if first == nil {
+		return false
+	}
+	p.leave(first).place <- to
+	return true
+}
+
+// firstMovable is called with the mutex held, as the next two are.
+func (p *lease) firstMovable() *list.Element {
+	if p.movable == 0 {
+		return nil
+	}
+	first := p.queue.Front()
+	for !first.Value.(*waiter).movable {
+		first = first.Next()
+	}
+	return first
+}
+
+func (p *lease) publishMovable() {
+	oldest := int64(0)
+	if first := p.firstMovable(); first != nil {
+		oldest = first.Value.(*waiter).since
+	}
+	if p.row.Handoff.OldestMovable.Load() != oldest { // siblings read it all the time: a store takes it out of their caches
+		p.row.Handoff.OldestMovable.Store(oldest)
+	}
+}
+
+// settleSoon sees to it that nobody waits for a thread which a sibling has reserved and never uses.
+func (p *lease) settleSoon() {
+	if p.settling {
+		return
+	}
+	for _, c := range p.cells[:p.bounds.Threads] {
+		if c.Reserved() {
+			p.settling = true
+			time.AfterFunc(scoreboard.ReservationLife+2*time.Millisecond, p.settle) // words count whole milliseconds
+			return
+		}
+	}
+}
+
+func (p *lease) settle() {
+	p.Expire()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.settling = false
+	p.serveWaiting() // a sibling may have given one back
+	if p.queue.Len() > 0 {
+		p.settleSoon()
+	}
+}
+
+func (p *lease) Claim(thread int, r scoreboard.Reservation) bool {
+	return thread < len(p.cells) && p.cells[thread].Claim(r)
+}
+
+func (p *lease) Expire() {
+	now := p.clock.Now()
+	for _, c := range p.cells {
+		if c.Expire(now) {
+			p.row.Handoff.Expired.Add(1)
+		}
+	}
+}

@@ -1,0 +1,280 @@
+package worker
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/prefork/cluster/ipc/inbox"
+	"github.com/prefork/cluster/ipc/scoreboard"
+	"github.com/prefork/cluster/worker/internal/kernel"
+	"github.com/prefork/cluster/worker/internal/pool"
+)
+
+// mover reads a connection that can be passed on to a sibling: a thread is taken before a request is, and a request for which
+// there is none is looked at and left where it is (docs/adr/0010-handoff.md). But for waits and moved, it is used by the
+// goroutine that reads.
+type mover struct {
+	c     *conn
+	raw   syscall.RawConn
+	hops  int         // times that it was passed on for the request that is arriving
+	moved atomic.Bool // it is another worker's now
+	waits atomic.Bool // a request stands in line
+
+	// One read. The functions are kept, so that it allocates nothing.
+	look, peek func(fd uintptr) bool
+	p          []byte
+	n          int
+	err        error
+	first      bool // nothing has been read yet: most likely nothing is there
+	crowded    bool // a whole head is there, and no thread
+}
+
+func newMover(c *conn) *mover {
+	sc, ok := c.socket.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	v := &mover{c: c, raw: raw}
+	v.look, v.peek = v.lookFor, v.watchFor
+	return v
+}
+
+// gone says whether the connection is another worker's.
+func (c *conn) gone() bool { return c.mover != nil && c.mover.moved.Load() }
+
+// Moves says whether the connection can go on in a sibling when this worker leaves.
+func (c *conn) Moves() bool {
+	return c.mover != nil && !c.m.final.Load() && c.phase.Load() <= phaseActive && c.m.siblings.Ready()
+}
+
+// Bodied notes that the running request has a body.
+func (c *conn) Bodied() { c.bodied.Store(true) }
+
+// Bound is why the running request cannot be passed on.
+func (c *conn) Bound() int {
+	switch {
+	case c.m.Secure(c.bind):
+		return scoreboard.StayedTLS
+	case c.phase.Load() == phaseVeiled:
+		return scoreboard.StayedHTTP2
+	case c.pieces.Load():
+		return scoreboard.StayedIncomplete
+	}
+	return scoreboard.StayedBuffered
+}
+
+// read reads the beginning of a request, with a thread for it if its head is complete. io.EOF is also what it says when the
+// connection has been passed on.
+func (v *mover) read(p []byte) (int, error) {
+	if v.c.m.Draining.Load() && v.leave() {
+		return 0, io.EOF
+	}
+	v.p, v.n, v.err, v.first, v.crowded = p, 0, nil, v.c.reused.Load(), false
+	err := v.raw.Read(v.look)
+	if err == nil && v.crowded {
+		return v.lineUp()
+	}
+	return v.result(err)
+}
+
+// result is what a read has brought, with the error of waiting for it. A request that became readable in another worker, or before it
+// stood in line, stays so.
+func (v *mover) result(err error) (int, error) {
+	c, n, failed := v.c, v.n, v.err
+	if n > 0 && (c.readable.Load() == 0 || c.held.Thread() < 0 && !complete(v.p[:n])) {
+		c.heard()
+	}
+	v.p = nil
+	switch {
+	case err != nil:
+		return 0, err
+	case failed != nil:
+		return 0, &net.OpError{Op: "read", Net: c.LocalAddr().Network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: os.NewSyscallError("read", failed)}
+	case n == 0:
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+// lookFor is called with the descriptor, and says whether waiting is over.
+func (v *mover) lookFor(fd uintptr) bool {
+	held := &v.c.held
+	if held.Thread() < 0 {
+		if v.first {
+			v.first = false
+			if v.n, v.err = kernel.Peek(int(fd), v.p[:1]); v.err == unix.EAGAIN {
+				return false
+			}
+		}
+		thread, ok := v.c.m.Line.TryTake()
+		if !ok {
+			return v.lookOnly(fd)
+		}
+		held.Keep(thread)
+	}
+	v.readNow(fd)
+	if v.n > 0 && complete(v.p[:v.n]) && !v.preface() {
+		return true
+	}
+	v.c.m.GiveBack(held)
+	return v.err != unix.EAGAIN
+}
+
+// readNow reads what is there.
+func (v *mover) readNow(fd uintptr) {
+	for {
+		if v.n, v.err = syscall.Read(int(fd), v.p); v.err != syscall.EINTR {
+			v.n = max(v.n, 0)
+			return
+		}
+	}
+}
+
+// lookOnly looks at a request for which there is no thread. What is not a whole one, or begins something else, is read.
+func (v *mover) lookOnly(fd uintptr) bool {
+	v.n, v.err = kernel.Peek(int(fd), v.p)
+	switch {
+	case v.err == unix.EAGAIN:
+		return false
+	case v.err != nil || v.n == 0:
+		return true
+	case complete(v.p[:v.n]) && !v.preface():
+		v.crowded = true
+		return true
+	}
+	v.readNow(fd)
+	return true
+}
+
+// complete says whether a request's head ends here.
+func complete(head []byte) bool {
+	return bytes.HasSuffix(head, []byte("\r\n\r\n")) || bytes.Contains(head, []byte("\n\r\n")) || bytes.Contains(head, []byte("\n\n"))
+}
+
+// preface says whether the connection begins with HTTP/2's (RFC 9113, section 3.4), which looks like a request.
+func (v *mover) preface() bool {
+	return !v.c.reused.Load() && bytes.HasPrefix(v.p[:v.n], []byte("PRI * "))
+}
+
+// watch is net/http's read of one byte while a handler runs, to see the client leave. The byte would be the next request's,
+// so it is looked at only.
+func (v *mover) watch() (int, error) {
+	err := v.raw.Read(v.peek)
+	if err == nil {
+		err = io.EOF
+	}
+	return 0, err
+}
+
+func (v *mover) watchFor(fd uintptr) bool {
+	var b [1]byte
+	n, err := kernel.Peek(int(fd), b[:])
+	return n <= 0 && err != unix.EAGAIN // a byte that is there is left there: what follows it will be seen
+}
+
+// lineUp waits for a thread here or in a sibling.
+func (v *mover) lineUp() (int, error) {
+	c, m := v.c, v.c.m
+	if c.readable.Load() == 0 {
+		c.heard()
+	}
+	v.waits.Store(true)
+	defer v.waits.Store(false)
+	for v.hops < inbox.MaxHops { // else it waits in the engine
+		waiting, err := m.Line.Enter(c.readable.Load())
+		if err != nil {
+			break // the engine will be told the same, and answers
+		}
+		if !m.relieve(false) {
+			m.Row.Handoff.Stayed[scoreboard.StayedNoTarget].Add(1)
+		}
+		place, err := waiting.Wait()
+		if err != nil {
+			break
+		}
+		if !place.Elsewhere() {
+			c.held.Keep(place.Thread)
+			break
+		}
+		if v.send(place.Seat, place) {
+			v.p = nil
+			return 0, io.EOF
+		}
+		m.siblings.Withdraw(place)
+		m.Row.Handoff.Stayed[scoreboard.StayedFull].Add(1)
+	}
+	// Whatever the deadline of reads is by now: the request is there.
+	return v.result(v.raw.Control(v.readNow))
+}
+
+// relieve gives the request that waits longest a thread of a sibling. It is false if nobody waits or no sibling has one.
+func (m *member) relieve(hinted bool) bool {
+	if m.Row.Handoff.OldestMovable.Load() == 0 {
+		return !hinted // it has got a thread here meanwhile
+	}
+	to, ok := m.siblings.Reserve()
+	if !ok {
+		return false
+	}
+	to.Hinted = hinted
+	if !m.Line.Send(to) {
+		m.siblings.Withdraw(to)
+	}
+	return true
+}
+
+// send passes the connection on. It is false if that failed: then it is still here.
+func (v *mover) send(seat int, place pool.Place) bool {
+	c := v.c
+	p := inbox.Packet{
+		Bind: c.bind, Hops: v.hops, Thread: place.Thread, Reservation: place.Reservation, Served: int(c.count.Load()),
+		Readable: c.readable.Load(), HeadSince: c.headSince.Load(), IdleSince: c.idleSince.Load(),
+		Local: addrPort(c.LocalAddr()), Remote: addrPort(c.RemoteAddr()),
+	}
+	reason := scoreboard.MovedDrained
+	if place.Elsewhere() {
+		p.Hops++
+		if reason = scoreboard.MovedPushed; place.Hinted {
+			reason = scoreboard.MovedHinted
+		}
+	}
+	var err error
+	if controlErr := v.raw.Control(func(fd uintptr) { err = c.m.siblings.Send(seat, &p, int(fd)) }); controlErr != nil || err != nil {
+		return false
+	}
+	v.moved.Store(true)
+	c.m.Row.Handoff.Moved[reason].Add(1)
+	if received, ok := c.socket.(interface{ Leave() error }); ok {
+		_ = received.Leave()
+	} else {
+		_ = c.socket.Close()
+	}
+	return true
+}
+
+// leave passes the connection on because this worker drains. What has arrived on it goes along.
+func (v *mover) leave() bool {
+	if v.c.m.final.Load() || v.c.held.Thread() >= 0 {
+		return false
+	}
+	return v.c.m.siblings.Successors(func(seat int) bool { return v.send(seat, pool.Place{}) })
+}
+
+// addrPort is the zero value for the address of a unix socket.
+func addrPort(a net.Addr) netip.AddrPort {
+	if tcp, ok := a.(*net.TCPAddr); ok {
+		return tcp.AddrPort()
+	}
+	return netip.AddrPort{}
+}

@@ -257,7 +257,7 @@ func (e *Engine) dispatch(q *request) {
 		if q.plain {
 			q.c.Bodied()
 		}
-		e.worker.GiveBack(q.held) // no thread waits for a client that is slow to send
+		e.worker.GiveBack(q.held)           // no thread waits for a client that is slow to send
 		defer func() { q.r.Body = whole }() // else net/http would not know its own, and follow a body that was not read by a request
 	}
 	read, done := e.receive(q.w, q.r, q.plain)

@@ -51,7 +51,8 @@ type conn struct {
 
 	mover   *mover // nil: it stays in this process
 	bodied  atomic.Bool
-	pieces  atomic.Bool // the head that is arriving did not come at once
+	begun   atomic.Bool // a byte of the coming request is in this process
+	pieces  atomic.Bool // its head did not come at once
 	bind    int
 	held    engine.Held              // of the running HTTP/1 request
 	count   atomic.Int32             // requests begun
@@ -137,7 +138,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	if len(p) > 1 && len(p) < c.m.HeadBuffer && c.phase.Load() == phaseIdle && c.reused.Load() {
 		// The engine has a beginning of the next request: of a pipelined one, or the byte that net/http reads to see a client
 		// leave. One that reads a single byte waits for the first, without a buffer.
-		c.begun()
+		c.begin()
 	}
 	for {
 		c.reading.Store(true)
@@ -168,7 +169,7 @@ func (c *conn) Read(p []byte) (int, error) {
 func (c *conn) receive(p []byte, phase int32) (int, error) {
 	switch {
 	case c.mover == nil || phase > phaseActive:
-	case phase == phaseIdle && len(p) >= c.m.HeadBuffer:
+	case phase == phaseIdle && len(p) >= c.m.HeadBuffer && !c.begun.Load():
 		return c.mover.read(p)
 	case phase == phaseIdle:
 		c.pieces.Store(true)
@@ -183,8 +184,10 @@ func (c *conn) receive(p []byte, phase int32) (int, error) {
 	return n, err
 }
 
-// begun notes that a head is arriving of which no byte was seen here.
-func (c *conn) begun() {
+// begin notes that a head is arriving of which no byte was seen here. net/http has it, perhaps a line of it in its hands, while it
+// offers its whole buffer.
+func (c *conn) begin() {
+	c.begun.Store(true)
 	if c.readable.Load() == 0 {
 		now := c.m.Clock.Now()
 		c.headSince.Store(now)
@@ -261,6 +264,7 @@ func (c *conn) End() {
 	c.awaited.Store(false)
 	if c.mover != nil {
 		c.bodied.Store(false)
+		c.begun.Store(false)
 		c.pieces.Store(false)
 		c.mover.hops = 0
 	}

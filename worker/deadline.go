@@ -67,7 +67,7 @@ func (c *conn) lastLook(p []byte) int {
 func (c *conn) SetReadDeadline(t time.Time) error {
 	if c.phase.Load() == phaseIdle && c.reused.Load() && c.awaited.Swap(true) {
 		// net/http has the four bytes after which it gives the head its own deadline: they may have been pipelined.
-		c.begun()
+		c.begin()
 	}
 	if t.IsZero() {
 		c.readDeadline.Store(0)

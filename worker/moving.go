@@ -92,6 +92,9 @@ func (v *mover) read(p []byte) (int, error) {
 // stood in line, stays so.
 func (v *mover) result(err error) (int, error) {
 	c, n, failed := v.c, v.n, v.err
+	if n > 0 {
+		c.begun.Store(true)
+	}
 	if n > 0 && (c.readable.Load() == 0 || c.held.Thread() < 0 && !complete(v.p[:n])) {
 		c.heard()
 	}

@@ -31,6 +31,7 @@ func (m *member) keepPulse(beat *metronome.Metronome) {
 // looks at all connections, and returns how many there are.
 func (m *member) pulse() int {
 	m.Pool.Pass()
+	m.settle()
 	now := m.Clock.Now()
 	m.coarse.Store(now)
 	m.Row.Heartbeat.Store(now)
@@ -44,6 +45,17 @@ func (m *member) pulse() int {
 		c.look(now)
 	}
 	return len(looked)
+}
+
+// settle ends what a sibling has left behind that was stopped or killed: a reservation, or a hint that was never given.
+func (m *member) settle() {
+	if m.Line == nil {
+		return
+	}
+	m.Line.Expire()
+	if thread, ok := m.Line.TryTake(); ok && m.Line.Give(thread) {
+		m.Idle()
+	}
 }
 
 // vitals copies what the process and the Go runtime know of themselves into the row. The row's counters outlive

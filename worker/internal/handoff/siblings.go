@@ -180,6 +180,9 @@ func (s *Siblings) Ready() bool { return s.successor(s.clock.Now(), nil) >= 0 }
 
 // Offer tells the sibling whose request has waited longest that a thread is free here.
 func (s *Siblings) Offer() {
+	if s.row.State.Load() != scoreboard.StateReady {
+		return // nobody would pass anything on to this worker
+	}
 	var oldest *sibling
 	since := int64(0)
 	all := *s.all.Load()

@@ -121,6 +121,9 @@ func (c *Config) Processes() int {
 	return c.Workers
 }
 
+// Inboxes says that open connections are passed between workers, through an inbox of each seat.
+func (c *Config) Inboxes() bool { return c.Dispatch == "handoff" && !c.InProcess() }
+
 // Cells is how many threads a seat of the scoreboard has room for.
 func (c *Config) Cells() int {
 	if c.MaxThreads > 0 {

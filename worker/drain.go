@@ -88,6 +88,7 @@ const (
 // passOn has idle connections go to siblings. Busy ones go when they have been answered; one that finds no room stays, is
 // served, and tries again.
 func (m *member) passOn(over context.Context) {
+	m.countBound()
 	for ; over.Err() == nil; sleep(over, passOnPause) {
 		m.mu.Lock()
 		idle := make([]*conn, 0, len(m.conns))
@@ -102,6 +103,20 @@ func (m *member) passOn(over context.Context) {
 				break
 			}
 			c.kick()
+		}
+	}
+}
+
+// countBound counts the connections that cannot go to a sibling when the worker drains.
+func (m *member) countBound() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for c := range m.conns {
+		switch phase := c.phase.Load(); {
+		case phase == phaseForeign:
+			m.Row.Handoff.Stayed[scoreboard.StayedHijacked].Add(1)
+		case phase == phaseVeiled || c.mover == nil:
+			m.Row.Handoff.Stayed[c.Bound()].Add(1)
 		}
 	}
 }

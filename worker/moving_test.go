@@ -62,6 +62,14 @@ func (m *team) start(t *testing.T, board *scoreboard.Board, i int, change ...fun
 		<-m.held
 		io.WriteString(w, name)
 	})
+	mux.HandleFunc("/hijack", func(w http.ResponseWriter, _ *http.Request) {
+		nc, _, err := http.NewResponseController(w).Hijack()
+		if err == nil {
+			m.holding <- name
+			<-m.held
+			nc.Close()
+		}
+	})
 	mux.HandleFunc("/file", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, r.URL.Query().Get("name")) })
 	s := &setup{config: testConfig(), server: &http.Server{Handler: mux}}
 	s.config.Threads, s.config.Handoff = 1, true
@@ -296,4 +304,16 @@ func TestHalfPipelinedRequestStays(t *testing.T) {
 			want(t, "the next", c.answer("GET").body, "worker 0")
 		})
 	}
+}
+
+// A connection that the application has taken over stays when the worker drains, and is counted.
+func TestHijackedStays(t *testing.T) {
+	m := startTeam(t, 2)
+	c := dial(t, m.workers[0].addr)
+	c.send("GET /hijack HTTP/1.1\r\nHost: test\r\n\r\n")
+	await(t, "the handler", m.holding)
+	m.workers[0].drain(t, order{})
+	eventually(t, "it to be counted", func() bool { return m.stayed(0, scoreboard.StayedHijacked) == 1 })
+	close(m.held) // it ends the connection
+	m.workers[0].wantResult(t)
 }

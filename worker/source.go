@@ -148,6 +148,9 @@ func (m *member) mostConnections() int {
 	most := m.Limits().MaxConnections
 	if most == 0 {
 		most = m.descriptors - descriptorReserve
+		if m.siblings != nil {
+			most -= m.siblings.Len()
+		}
 	}
 	return max(most, 1)
 }

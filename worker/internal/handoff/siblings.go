@@ -65,6 +65,9 @@ func (s *Siblings) Add(seat int, send *ipc.FD) {
 	s.all.Store(&grown)
 }
 
+// Len is how many there are: each takes a descriptor.
+func (s *Siblings) Len() int { return len(*s.all.Load()) }
+
 // Reserve keeps a free thread for a connection, in the sibling that has the fewest open. ok is false if there is none.
 func (s *Siblings) Reserve() (to pool.Place, ok bool) {
 	for {

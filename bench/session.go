@@ -129,6 +129,9 @@ func (s *Session) steps(ctx context.Context, at place, t Target) error {
 		if spec := at.cell.Spec; spec.Kind == target.Peer && step.Load.Path != "" && !s.Serves(spec.Peer, step.Load.Path) {
 			continue
 		}
+		if step.Load.Rate > 0 { // rounds are samples: of the same arrivals they would show the machine's noise only
+			step.Load.Seed += uint64(at.round-1) << 8
+		}
 		s.tell(at, step.Name)
 		trial := at.trial()
 		trial.Step, trial.Load, trial.Argv, trial.Ready, trial.Idle = step.Name, step.Load, t.Argv(), t.Ready(), idle

@@ -154,6 +154,37 @@ func TestRoundsAreInterleaved(t *testing.T) {
 	})
 }
 
+// All cells of a round get the same arrivals, and each round others.
+func TestArrivalsOfARound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{loadTime: time.Second}
+		open := []suite.Step{
+			{Name: "open", Load: load.Plan{Path: "/x", Rate: 100, Seed: 1}},
+			{Name: "more", Load: load.Plan{Path: "/x", Rate: 200, Seed: 2}},
+			{Name: "closed", Load: load.Plan{Path: "/x"}},
+		}
+		s, kept := f.session(suite.Suite{Name: "s", Rounds: 3, Cells: []suite.Cell{cell("a", open), cell("b", open)}})
+		s.Progress = func(Progress) {}
+		if err := s.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		seeds := map[uint64][]string{}
+		for _, k := range *kept {
+			if at := fmt.Sprint(k.Step, k.Round); k.Load.Seed != 0 && !slices.Contains(seeds[k.Load.Seed], at) {
+				seeds[k.Load.Seed] = append(seeds[k.Load.Seed], at)
+			}
+		}
+		if len(*kept) != 18 || len(seeds) != 6 {
+			t.Errorf("%d trials of the arrivals %v, want 18 of 6", len(*kept), seeds)
+		}
+		for seed, of := range seeds {
+			if len(of) != 1 {
+				t.Errorf("the arrivals %d are those of %v", seed, of)
+			}
+		}
+	})
+}
+
 func TestFailuresAreKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fake{refuse: map[string]error{"broken": errors.New("not installed")}, diesIn: "/deadly", stopErr: errors.New("pid 7 is left")}

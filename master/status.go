@@ -32,6 +32,7 @@ type Status struct {
 	KeysError  string         `json:"certificates_error,omitempty"` // why those in use are not those in the files
 	Slots      []WorkerStatus `json:"workers_status"`               // in process: a process each, whose slot is 0
 	Shares     []Share        `json:"in_process,omitempty"`         // of the workers in the process, by slot; only in process
+	Handoff    *Handoff       `json:"handoff,omitempty"`            // only with dispatch handoff
 	Deaths     []DeathStatus  `json:"deaths"`
 	Backlogs   []Backlog      `json:"backlogs"` // of each listener that can be asked
 }
@@ -71,6 +72,12 @@ type Share struct {
 	Requests int64 `json:"requests"` // since the start
 }
 
+// Handoff is how even the workers are loaded, and what it takes to keep them so, since the start.
+type Handoff struct {
+	metrics.Handoff
+	Shares []float64 `json:"shares"` // of all requests that were answered, by slot, of 1; all 0 while there were none
+}
+
 // DeathStatus is a death and its slot.
 type DeathStatus struct {
 	Slot int `json:"slot"`
@@ -102,6 +109,9 @@ func (m *Master) status() Status {
 	}
 	if snap.InProcess {
 		s.Shares = m.shares(snap)
+	}
+	if m.config.Dispatch == "handoff" {
+		s.Handoff = m.handoff(snap.Slots)
 	}
 	for i, d := range snap.Deaths {
 		s.Deaths = append(s.Deaths, DeathStatus{Slot: snap.DeathSlots[i], Death: d})
@@ -153,6 +163,19 @@ func (m *Master) worker(w WorkerView, snap *Snapshot) WorkerStatus {
 // answered is how many requests a slot has answered, all its workers.
 func (m *Master) answered(slot int) int64 {
 	return m.board.Row(2*slot).Total() + m.board.Row(2*slot+1).Total()
+}
+
+func (m *Master) handoff(slots int) *Handoff {
+	h := &Handoff{Handoff: metrics.HandoffOf(m.board, 0, slots), Shares: make([]float64, slots)}
+	all := 0.
+	for slot := range h.Shares {
+		h.Shares[slot] = float64(m.answered(slot))
+		all += h.Shares[slot]
+	}
+	for slot := range h.Shares {
+		h.Shares[slot] /= max(all, 1)
+	}
+	return h
 }
 
 func (m *Master) shares(snap *Snapshot) []Share {

@@ -93,6 +93,7 @@ func (c *Collector) slot(p pen, v *View, slot int, label string) {
 		age = float64(max(0, v.Now-since)) / float64(time.Second)
 	}
 	p.gauge(oldest, age, label)
+	p.handoff(HandoffOf(v.Board, slot, slot+1), label)
 
 	for i, reason := range v.Reasons {
 		p.counter(exits, float64(v.Left[slot][i]), label, reason)

@@ -159,7 +159,16 @@ func TestSeriesExistFromTheStart(t *testing.T) {
 			for _, reason := range []string{"crash", "restart"} {
 				want[fmt.Sprintf(`cluster_worker_exits_total{reason=%q,slot="%d"}`, reason, slot)] = 0
 			}
+			for name, reasons := range map[string]string{
+				"cluster_handoff_connections_total": "pushed hinted drained",
+				"cluster_handoff_stayed_total":      "tls http2 hijacked buffered incomplete inbox_full no_target",
+			} {
+				for reason := range strings.FieldsSeq(reasons) {
+					want[fmt.Sprintf(`%s{reason=%q,slot="%d"}`, name, reason, slot)] = 0
+				}
+			}
 			for _, name := range []string{
+				"cluster_handoff_received_total", "cluster_handoff_reservation_conflicts_total", "cluster_handoff_reservations_expired_total",
 				"cluster_requests_refused_total", "cluster_handler_panics_total", "cluster_connections_accepted_total",
 				"cluster_cpu_seconds_total", "cluster_gc_cpu_seconds_total", "cluster_worker_log_lines_dropped_total",
 			} {
@@ -226,9 +235,32 @@ func TestSeatsAreSummed(t *testing.T) {
 			t.Errorf("%s: seats with %v and %v: this test does not test it", series, first[series], second[series])
 		}
 	}
-	// 4 gauges, 5 classes, 6 other counters, 3 histograms of 25 buckets.
-	if want := 4 + 5 + 6 + 3*(25+2); seen != want {
+	// 4 gauges, 5 classes, 6 other counters, 3 reasons of passing on, 7 against it, 3 others of handoff, 3 histograms of 25 buckets.
+	if want := 4 + 5 + 6 + 3 + 7 + 3 + 3*(25+2); seen != want {
 		t.Errorf("%d series were looked at, want %d", seen, want)
+	}
+}
+
+// A cluster's handoffs are those of all its slots and both seats of each.
+func TestHandoffOf(t *testing.T) {
+	f := newFake(t, 3, 1)
+	for seat := range 6 {
+		row := &f.view.Board.Row(seat).Handoff
+		n := int64(1) << (4 * seat)
+		row.Moved[scoreboard.MovedHinted].Store(n)
+		row.Stayed[scoreboard.StayedNoTarget].Store(2 * n)
+		row.Received.Store(3 * n)
+		row.Conflicts.Store(4 * n)
+		row.Expired.Store(5 * n)
+	}
+	for _, test := range []struct {
+		first, end int
+		n          int64
+	}{{0, 0, 0}, {0, 1, 0x11}, {1, 2, 0x1100}, {0, 3, 0x111111}} {
+		h, n := HandoffOf(f.view.Board, test.first, test.end), test.n
+		if h.Moved["hinted"] != n || h.Moved["pushed"] != 0 || h.Stayed["no_target"] != 2*n || h.Received != 3*n || h.Conflicts != 4*n || h.Expired != 5*n {
+			t.Errorf("slots %d to %d: %+v, want a multiple of %#x each", test.first, test.end, h, n)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -80,6 +81,16 @@ func fill(r *scoreboard.Row, n int64) {
 		&r.Requests[0], &r.Requests[1], &r.Requests[2], &r.Requests[3], &r.Requests[4],
 	} {
 		counter.Store(n * int64(i+1))
+	}
+	counters := []*atomic.Int64{&r.Handoff.Received, &r.Handoff.Conflicts, &r.Handoff.Expired}
+	for i := range r.Handoff.Moved {
+		counters = append(counters, &r.Handoff.Moved[i])
+	}
+	for i := range r.Handoff.Stayed {
+		counters = append(counters, &r.Handoff.Stayed[i])
+	}
+	for i, counter := range counters {
+		counter.Store(n * int64(i+21))
 	}
 	r.CPU.Store(n * int64(1500*time.Millisecond))
 	r.GCCPU.Store(n * int64(250*time.Millisecond))

@@ -1,6 +1,10 @@
 package metrics
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/prefork/cluster/ipc/scoreboard"
+)
 
 // Every series that the master exports, in one place. Labels: slot, class, reason, bind, outcome, state; pid and
 // generation only on info series.
@@ -36,6 +40,12 @@ var (
 	backlog      = desc("cluster_listen_backlog", "Connections that wait in the kernel to be accepted; slot is all for a listener that the slots share.", "slot", "bind")
 	backlogLimit = desc("cluster_listen_backlog_limit", "Connections that may wait in the kernel; more are refused or have to try again.", "slot", "bind")
 
+	handedOff = desc("cluster_handoff_connections_total", "Connections that the slot's workers passed on to siblings, by reason.", "slot", "reason")
+	received  = desc("cluster_handoff_received_total", "Connections that siblings passed on to the slot's workers.", "slot")
+	stayed    = desc("cluster_handoff_stayed_total", "Times that a connection was to be passed on and was not, by reason.", "slot", "reason")
+	conflicts = desc("cluster_handoff_reservation_conflicts_total", "Times that a sibling's thread was found free and could not be reserved.", "slot")
+	expired   = desc("cluster_handoff_reservations_expired_total", "Reservations of threads of the slot's workers that ended without their connection.", "slot")
+
 	pss        = desc("cluster_memory_pss_bytes", "Proportional set size of the slot's workers, sampled: shared pages count in parts.", "slot")
 	anonymous  = desc("cluster_memory_anonymous_bytes", "Anonymous memory of the slot's workers, sampled: what they do not share with files.", "slot")
 	heap       = desc("cluster_heap_bytes", "Go heap objects of the slot's workers.", "slot")
@@ -59,3 +69,12 @@ const allSlots = "all"
 
 // classes are the values of the label class, in the order of the scoreboard.
 var classes = [...]string{"1xx", "2xx", "3xx", "4xx", "5xx"}
+
+// moves and stays are the values of the label reason of handoff.
+var (
+	moves = [scoreboard.Moves]string{scoreboard.MovedPushed: "pushed", scoreboard.MovedHinted: "hinted", scoreboard.MovedDrained: "drained"}
+	stays = [scoreboard.Stays]string{
+		scoreboard.StayedTLS: "tls", scoreboard.StayedHTTP2: "http2", scoreboard.StayedHijacked: "hijacked", scoreboard.StayedBuffered: "buffered",
+		scoreboard.StayedIncomplete: "incomplete", scoreboard.StayedFull: "inbox_full", scoreboard.StayedNoTarget: "no_target",
+	}
+)

@@ -41,11 +41,12 @@ const (
 	needsThreads  = needsPSS + ", of a target whose number of workers and threads is given"
 	needsEvents   = "known only of a step with events none of which failed"
 	needsCounters = "known only of a cluster under load, which counts it itself"
+	needsHandoff  = "known only of a cluster under load that counts handoffs"
 )
 
-// Figures are all that tables may name. What is per request is per answered one; a MiB is 2²⁰ bytes, because the kernel
-// counts memory in KiB, and the limits of cgroups and of Go's heap are set in MiB. Memory that names no moment is that in
-// the last moments of the load; of a step without one, that after its event.
+// Figures are all that tables may name. What is per request, or per 1,000 of them (‰), is per answered one; a MiB is 2²⁰
+// bytes, because the kernel counts memory in KiB, and the limits of cgroups and of Go's heap are set in MiB. Memory that names
+// no moment is that in the last moments of the load; of a step without one, that after its event.
 func Figures() []Figure {
 	return []Figure{
 		{Name: "rate", Header: "rate", Unit: "requests/s", Needs: needsAnswers, Of: rate},
@@ -102,6 +103,9 @@ func Figures() []Figure {
 		{Name: "gc", Header: "GC", Unit: "% of CPU", Digits: 1, Lower: true, Needs: needsCounters, Of: collection},
 		{Name: "sched_p99", Header: "goroutine's wait p99", Unit: "ms", Digits: 3, Lower: true, Needs: needsCounters, Of: scheduling},
 		{Name: "share_max", Header: "fullest slot ÷ mean", Digits: 2, Lower: true, Needs: needsCounters, Of: fullest},
+		{Name: "handoffs", Header: "handoffs", Unit: "‰", Digits: 1, Lower: true, Needs: needsHandoff, Of: handoffs("pushed", "hinted", "drained")},
+		{Name: "hinted", Header: "on a hint", Unit: "‰", Digits: 1, Lower: true, Needs: needsHandoff, Of: handoffs("hinted")},
+		{Name: "stayed", Header: "stayed", Unit: "‰", Digits: 1, Lower: true, Needs: needsHandoff, Of: stayed},
 		{Name: "ready", Header: "ready", Unit: "ms", Digits: 1, Lower: true, Needs: "known only of a target that became ready", Of: ready},
 		{Name: "event_took", Header: "event took", Unit: "s", Digits: 2, Lower: true, Needs: needsEvents, Of: eventTook},
 	}

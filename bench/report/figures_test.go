@@ -44,6 +44,7 @@ func full() record.Trial {
 			Counters: target.Counters{
 				Known: true, Slots: []int64{100, 200}, GC: 1 * ms,
 				SchedBounds: []float64{0.001, 0.002, 0.004}, SchedCounts: []uint64{100, 100, 100},
+				Handoff: &target.Handoff{Moved: map[string]int64{"pushed": 10, "hinted": 1, "drained": 0}, Stayed: map[string]int64{"tls": 3}},
 			},
 		},
 		After: target.Reading{
@@ -52,6 +53,10 @@ func full() record.Trial {
 				Known: true, Slots: []int64{500, 800}, GC: 3 * ms,
 				// 80 of 100 within 1 ms, 18 more within 2 ms, the last 2 within 4 ms: the 99th is in the middle of these.
 				SchedBounds: []float64{0.001, 0.002, 0.004}, SchedCounts: []uint64{180, 198, 200},
+				Handoff: &target.Handoff{
+					Moved:  map[string]int64{"pushed": 30, "hinted": 5, "drained": 1},
+					Stayed: map[string]int64{"tls": 3, "no_target": 7, "inbox_full": 1},
+				},
 			},
 		},
 		Idle: memory(1), Loaded: memory(2), Rest: memory(3),
@@ -67,7 +72,7 @@ func TestFigures(t *testing.T) {
 		"wait_p50": 0, "wait_p90": 1, "wait_p99": 2, "wait_p999": 3, "wait_max": 4,
 		"idle_pss": 20, "loaded_pss": 40, "rest_pss": 60, "master_pss": 8, "sum_pss": 48, "sum_rss": 78,
 		"anonymous": 30, "shared": 24, "private": 28, "per_worker_pss": 20, "per_thread_pss": 5,
-		"switches": 0.5, "run_queue": 5, "gc": 5, "sched_p99": 3, "share_max": 1.2, "ready": 45, "event_took": 1.5,
+		"switches": 0.5, "run_queue": 5, "gc": 5, "sched_p99": 3, "share_max": 1.2, "handoffs": 25, "hinted": 4, "stayed": 8, "ready": 45, "event_took": 1.5,
 	}
 	for _, f := range Figures() {
 		value, ok := f.Of(full())
@@ -104,16 +109,21 @@ func TestFiguresUnknown(t *testing.T) {
 		{"nothing", record.Trial{}, all},
 		{"no load", change(func(t *record.Trial) { t.Result = nil }), []string{
 			"rate", "cpu", "cpu_all", "gen_cpu", "efficiency", "of_slots", "ok", "lost", "late", "p50", "p90", "p99", "p999", "max", "mean", "sd",
-			"wait_p50", "wait_p90", "wait_p99", "wait_p999", "wait_max", "switches", "run_queue",
+			"wait_p50", "wait_p90", "wait_p99", "wait_p999", "wait_max", "switches", "run_queue", "handoffs", "hinted", "stayed",
 		}},
 		{"a tool that knows no tail", change(func(t *record.Trial) { t.Result.Latency.P999 = 0 }), []string{"p999"}},
 		{"a closed loop", change(func(t *record.Trial) { t.Result.Wait, t.Result.Late = nil, nil }), []string{
 			"late", "wait_p50", "wait_p90", "wait_p99", "wait_p999", "wait_max",
 		}},
 		{"no cluster", change(func(t *record.Trial) { t.Before.Counters, t.After.Counters = target.Counters{}, target.Counters{} }), []string{
-			"gc", "sched_p99", "share_max",
+			"gc", "sched_p99", "share_max", "handoffs", "hinted", "stayed",
 		}},
-		{"counters of one reading only", change(func(t *record.Trial) { t.Before.Counters = target.Counters{} }), []string{"gc", "sched_p99", "share_max"}},
+		{"a cluster that does not count handoffs, or a record of one", change(func(t *record.Trial) {
+			t.Before.Counters.Handoff, t.After.Counters.Handoff = nil, nil
+		}), []string{"handoffs", "hinted", "stayed"}},
+		{"counters of one reading only", change(func(t *record.Trial) { t.Before.Counters = target.Counters{} }), []string{
+			"gc", "sched_p99", "share_max", "handoffs", "hinted", "stayed",
+		}},
 		{"no schedstat", change(func(t *record.Trial) { t.Before.Serving.RunQueue, t.After.Serving.RunQueue = 0, 0 }), []string{"run_queue"}},
 		{"no smaps_rollup", change(func(t *record.Trial) {
 			for _, m := range []*target.Memory{&t.Idle, &t.Loaded, &t.Rest} {

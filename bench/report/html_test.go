@@ -35,8 +35,8 @@ func TestHTMLIsDrawn(t *testing.T) {
 	text := page(t)
 	dom, console := browse(t, text)
 	figures := figure.FindAllString(dom, -1)
-	if want := strings.Count(text, "<figure>"); len(figures) != want || want < 10 {
-		t.Errorf("%d figures, want the %d of the page, which are at least 10", len(figures), want)
+	if want := strings.Count(text, "<figure>"); len(figures) != want || want < 8 {
+		t.Errorf("%d figures, want the %d of the page, which are at least 8", len(figures), want)
 	}
 	for _, f := range figures {
 		if !drawn.MatchString(f) {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/prefork/cluster/bench/record"
+	"github.com/prefork/cluster/bench/target"
 )
 
 func answered(t record.Trial) (n float64, ok bool) {
@@ -160,6 +161,35 @@ func fullest(t record.Trial) (float64, bool) {
 		return 0, false
 	}
 	return most * float64(len(t.After.Counters.Slots)) / sum, true
+}
+
+// handoffs are the connections that were passed on for the reasons.
+func handoffs(reasons ...string) func(record.Trial) (float64, bool) {
+	return perThousand(func(h *target.Handoff) (n int64) {
+		for _, reason := range reasons {
+			n += h.Moved[reason]
+		}
+		return n
+	})
+}
+
+var stayed = perThousand(func(h *target.Handoff) (n int64) {
+	for _, times := range h.Stayed {
+		n += times
+	}
+	return n
+})
+
+// perThousand is what the workers counted of handoff between the readings, per 1,000 requests that were answered.
+func perThousand(of func(*target.Handoff) int64) func(record.Trial) (float64, bool) {
+	return func(t record.Trial) (float64, bool) {
+		n, ok := answered(t)
+		before, after := t.Before.Counters.Handoff, t.After.Counters.Handoff
+		if !ok || before == nil || after == nil {
+			return 0, false
+		}
+		return 1000 * float64(of(after)-of(before)) / n, true
+	}
 }
 
 func ready(t record.Trial) (float64, bool) { return t.Ready.Seconds() * 1e3, t.Ready > 0 }

@@ -22,7 +22,6 @@ var (
 	barred      = []string{"rate", "cpu", "efficiency"}
 	percentiles = []string{"p50", "p90", "p99", "p999"}
 	stacked     = []string{"idle_pss", "loaded_pss", "master_pss", "sum_pss", "shared", "private"}
-	waits       = []string{"wait_p50", "wait_p90", "wait_p99", "wait_p999", "wait_max"}
 )
 
 func (l layout) has(names []string) bool {
@@ -59,20 +58,6 @@ func appendPicture(all []picture, p picture) []picture {
 		return all
 	}
 	return append(all, p)
-}
-
-// curves adds to the last of the tables, one a step, how the waiting times go from step to step.
-func (l layout) curves(tables []table, cells, steps []string) []table {
-	if len(tables) < 2 {
-		return tables
-	}
-	last := &tables[len(tables)-1]
-	for _, f := range l.figures {
-		if slices.Contains(waits, f.Name) {
-			last.Pictures = appendPicture(last.Pictures, l.across(f, cells, steps))
-		}
-	}
-	return tables
 }
 
 // bars of a figure, with the intervals of the medians.

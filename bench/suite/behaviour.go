@@ -2,6 +2,7 @@ package suite
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/prefork/cluster/bench/load"
@@ -24,8 +25,11 @@ func tail(o Options) Suite {
 		loads = []int{50, 85}
 		services = services[:2]
 	}
+	one := "one process, one queue"
 	var steps []Step
+	var curves []Table
 	for _, s := range services {
+		first := len(steps)
 		for i, percent := range loads {
 			steps = append(steps, Step{
 				Name: fmt.Sprintf("%s %d%%", s.name, percent),
@@ -35,12 +39,21 @@ func tail(o Options) Suite {
 				},
 			})
 		}
+		var names []string
+		for _, step := range steps[first:] {
+			names = append(names, step.Name)
+		}
+		for _, percentile := range [][2]string{{"p99", "wait_p99"}, {"p99.9", "wait_p999"}} {
+			curves = append(curves, Table{
+				Title: percentile[0] + " of waiting, " + s.name + " service", Steps: names, Across: true,
+				Base: one, Compare: percentile[1], Figures: percentile[1:],
+			})
+		}
 	}
 	few := Step{Name: "fixed 60%, few connections", Load: load.Plan{
 		Path: "/io", Connections: o.Workers * o.Threads, Rate: capacity * 0.6, Service: services[0].Service, Warmup: o.Warmup, Duration: o.Duration, Seed: 9,
 	}}
 	steps = append(steps, few)
-	one := "one process, one queue"
 	shared := prefork(o.Workers, o.Threads)
 	shared.Dispatch = "shared"
 	c := cells(steps, one, inprocess(o.Workers, o.Threads, "queue"), "reuseport", prefork(o.Workers, o.Threads), "shared", shared)
@@ -54,11 +67,12 @@ func tail(o Options) Suite {
 	return Suite{
 		Question: "How long do requests wait for a thread, at half, most and nearly all of what the threads can do?",
 		Cells:    append(c, o.peers(steps, "puma", "puma-yjit", "node", "gunicorn")...),
-		Tables: []Table{{
-			Title: "Waiting", Base: one, Compare: "wait_p99", Figures: []string{"wait_p50", "wait_p90", "wait_p99", "wait_p999", "rate", "cpu", "share_max", "late"},
-			About: fmt.Sprintf("Open loop, Poisson arrivals, %d connections (%d where few). Waiting is the time from when a request was to be sent to its answer, without the service time that it asked for; mean service 5 ms; two-point: 2%% take 100 ms. 100%% is threads ÷ 5 ms = %.0f a second.",
-				2*o.Connections, o.Workers*o.Threads, capacity),
-		}},
+		Tables: append([]Table{{
+			Title: "Waiting", Base: one, Compare: "wait_p99",
+			Figures: slices.Concat([]string{"wait_p50", "wait_p90", "wait_p99", "wait_p999", "rate", "cpu"}, handedOff, []string{"late"}),
+			About: fmt.Sprintf("Open loop, Poisson arrivals, %d connections (%d where few). Waiting is the time from when a request was to be sent to its answer, without the service time that it asked for; mean service 5 ms; two-point: 2%% take 100 ms. 100%% is threads ÷ 5 ms = %.0f a second. nginx serves nothing that waits. ",
+				2*o.Connections, o.Workers*o.Threads, capacity) + aboutHandoff,
+		}}, curves...),
 	}
 }
 

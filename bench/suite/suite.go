@@ -49,3 +49,9 @@ type Table struct {
 	Compare string   // the figure that is compared
 	Figures []string // names of figures (bench/report)
 }
+
+// handedOff are the figures of dispatch handoff, and aboutHandoff is how to read them.
+var handedOff = []string{"share_max", "handoffs", "hinted", "stayed"}
+
+const aboutHandoff = "What the fullest worker served against the mean says how evenly connections are spread. Handoffs are connections that were passed on to a sibling, " +
+	"on a hint those of them that the sibling asked for; stayed, times that one could not be: all per 1,000 requests (‰)."

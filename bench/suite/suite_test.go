@@ -1,6 +1,7 @@
 package suite
 
 import (
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -49,6 +50,76 @@ func TestEverySuiteIsSound(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// What the suites of dispatch and waiting compare; a way that the command comes to allow is measured by itself.
+func TestWaysAreMeasured(t *testing.T) {
+	made, err := Make([]string{"dispatch", "pool", "tail"}, Options{Peers: []string{"puma", "node", "nginx"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cells := map[string][]string{
+		"dispatch": {"reuseport", "shared", "handoff"},
+		"pool":     {"lease", "handoff lease", "inprocess lease", "queue", "handoff queue", "inprocess queue", "queue, OS threads"},
+		"tail":     {"one process, one queue", "reuseport", "shared", "handoff", "puma", "node"}, // nginx cannot wait
+	}
+	for _, s := range made {
+		var names []string
+		for _, c := range s.Cells {
+			names = append(names, c.Name)
+			if handoff := strings.Contains(c.Name, "handoff"); handoff != (c.Spec.Dispatch == "handoff") || handoff && c.Spec.Mode != "" {
+				t.Errorf("%s: %s is %+v", s.Name, c.Name, c.Spec)
+			}
+		}
+		if !slices.Equal(names, cells[s.Name]) {
+			t.Errorf("%s measures %q, want %q", s.Name, names, cells[s.Name])
+		}
+		for _, figure := range []string{"share_max", "handoffs", "hinted", "stayed"} {
+			if !slices.Contains(s.Tables[0].Figures, figure) {
+				t.Errorf("%s, %s does not show %s", s.Name, s.Tables[0].Title, figure)
+			}
+		}
+	}
+}
+
+// Loads of the suite tail, each in every way, and a curve over the loads of each service time.
+func TestTail(t *testing.T) {
+	made, err := Make([]string{"tail"}, Options{Workers: 8, Threads: 3, Connections: 64, Rounds: 12, Duration: 7 * time.Second, Peers: []string{"puma"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := made[0]
+	type point struct {
+		rate        float64
+		connections int
+	}
+	want := map[string]point{"fixed 60%, few connections": {2880, 24}}
+	for _, service := range []string{"fixed", "exponential", "two-point"} {
+		want[service+" 50%"], want[service+" 70%"], want[service+" 85%"] = point{2400, 128}, point{3360, 128}, point{4080, 128}
+	}
+	for _, c := range s.Cells {
+		for _, step := range c.Steps {
+			p := step.Load
+			if got := (point{math.Round(p.Rate), p.Connections}); got != want[step.Name] || p.Duration != 7*time.Second || p.Service.Mean != 5*time.Millisecond {
+				t.Errorf("%s, %s: %+v", c.Name, step.Name, p)
+			}
+		}
+		if len(c.Steps) != len(want) {
+			t.Errorf("%s goes through %d loads, want %d", c.Name, len(c.Steps), len(want))
+		}
+	}
+	if s.Rounds != 12 {
+		t.Errorf("%d rounds, want 12", s.Rounds)
+	}
+	var curves []string
+	for _, table := range s.Tables {
+		if table.Across {
+			curves = append(curves, table.Title+": "+strings.Join(table.Steps, ", "))
+		}
+	}
+	if len(curves) != 6 || curves[2] != "p99 of waiting, exponential service: exponential 50%, exponential 70%, exponential 85%" {
+		t.Errorf("curves are %q", curves)
 	}
 }
 

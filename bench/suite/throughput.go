@@ -91,8 +91,7 @@ func dispatch(o Options) Suite {
 	s := Suite{
 		Question: "What does the way in which connections reach workers cost, and how evenly does it spread them?",
 		Tables: []Table{{
-			Title: "Ways of dispatch", Base: "reuseport", Compare: "cpu", Figures: append(slices.Clone(throughput), "share_max"),
-			About: "share_max is what the fullest worker served, against the mean.",
+			Title: "Ways of dispatch", Base: "reuseport", Compare: "cpu", Figures: slices.Concat(throughput, handedOff), About: aboutHandoff,
 		}},
 	}
 	for _, way := range ways("dispatch") {
@@ -107,12 +106,16 @@ func pool(o Options) Suite {
 	steps := o.paths("/plaintext", "/10k", "/cpu", "/io")
 	s := Suite{
 		Question: "What does the way in which requests reach threads cost?",
-		Tables:   []Table{{Title: "Pools", Base: "lease", Compare: "cpu", Figures: append(slices.Clone(throughput), "switches")}},
+		Tables: []Table{{
+			Title: "Pools", Base: "lease", Compare: "cpu", Figures: slices.Concat(throughput, []string{"switches"}, handedOff), About: aboutHandoff,
+		}},
 	}
 	for _, way := range ways("pool") {
 		spec := prefork(o.Workers, o.Threads)
 		spec.Pool = way
 		s.Cells = append(s.Cells, cells(steps, way, spec)...)
+		spec.Dispatch = "handoff"
+		s.Cells = append(s.Cells, cells(steps, "handoff "+way, spec)...)
 		s.Cells = append(s.Cells, cells(steps, "inprocess "+way, inprocess(o.Workers, o.Threads, way))...)
 	}
 	locked := with(prefork(o.Workers, o.Threads), "--os-threads")

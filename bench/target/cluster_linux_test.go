@@ -50,6 +50,9 @@ func TestClusterReading(t *testing.T) {
 	if len(a.SchedBounds) == 0 || len(a.SchedBounds) != len(a.SchedCounts) || !slices.IsSorted(a.SchedCounts) || slices.Max(a.SchedCounts) == 0 {
 		t.Errorf("scheduling latencies: %v %v", a.SchedBounds, a.SchedCounts)
 	}
+	if h := a.Handoff; h == nil || len(h.Moved) != 3 || len(h.Stayed) != 7 {
+		t.Errorf("handoffs: %+v, want 3 reasons for them and 7 against", h)
+	}
 	if after.Serving.CPU <= before.Serving.CPU || after.Master.CPU <= before.Master.CPU || after.Time.Before(before.Time) {
 		t.Errorf("42 requests took no CPU:\n%+v\n%+v", before, after)
 	}

@@ -21,6 +21,12 @@ const (
 	requestsTotal = "cluster_requests_total"
 	gcSeconds     = "cluster_gc_cpu_seconds_total"
 	schedLatency  = "cluster_sched_latency_seconds"
+
+	handoffMoved     = "cluster_handoff_connections_total"
+	handoffReceived  = "cluster_handoff_received_total"
+	handoffStayed    = "cluster_handoff_stayed_total"
+	handoffConflicts = "cluster_handoff_reservation_conflicts_total"
+	handoffExpired   = "cluster_handoff_reservations_expired_total"
 )
 
 // readCounters asks a cluster what it has counted.
@@ -54,7 +60,7 @@ func parseCounters(text []byte) (Counters, error) {
 			return Counters{}, fmt.Errorf("series %s is missing", name)
 		}
 	}
-	c := Counters{Known: true, Requests: map[string]int64{}}
+	c := Counters{Known: true, Requests: map[string]int64{}, Handoff: parseHandoff(families)}
 	for _, m := range families[requestsTotal].GetMetric() {
 		n := int64(m.GetCounter().GetValue())
 		slot, err := strconv.Atoi(label(m, "slot"))
@@ -83,6 +89,30 @@ func parseCounters(text []byte) (Counters, error) {
 		c.SchedCounts = append(c.SchedCounts, counts[bound])
 	}
 	return c, nil
+}
+
+// parseHandoff is nil if the cluster has none of the series.
+func parseHandoff(families map[string]*dto.MetricFamily) *Handoff {
+	if families[handoffMoved] == nil {
+		return nil
+	}
+	reasons := func(name string) map[string]int64 {
+		counts := map[string]int64{}
+		for _, m := range families[name].GetMetric() {
+			counts[label(m, "reason")] += int64(m.GetCounter().GetValue())
+		}
+		return counts
+	}
+	sum := func(name string) (n int64) {
+		for _, m := range families[name].GetMetric() {
+			n += int64(m.GetCounter().GetValue())
+		}
+		return n
+	}
+	return &Handoff{
+		Moved: reasons(handoffMoved), Received: sum(handoffReceived), Stayed: reasons(handoffStayed),
+		Conflicts: sum(handoffConflicts), Expired: sum(handoffExpired),
+	}
 }
 
 func label(m *dto.Metric, name string) string {

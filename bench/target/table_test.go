@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -86,6 +87,24 @@ cluster_sched_latency_seconds_count{slot="2"} 20
 cluster_threads{slot="0"} 3
 `
 
+const handoffPage = `# TYPE cluster_handoff_connections_total counter
+cluster_handoff_connections_total{reason="pushed",slot="0"} 3
+cluster_handoff_connections_total{reason="hinted",slot="0"} 0
+cluster_handoff_connections_total{reason="pushed",slot="2"} 4
+cluster_handoff_connections_total{reason="hinted",slot="2"} 5
+# TYPE cluster_handoff_received_total counter
+cluster_handoff_received_total{slot="0"} 5
+cluster_handoff_received_total{slot="2"} 6
+# TYPE cluster_handoff_stayed_total counter
+cluster_handoff_stayed_total{reason="no_target",slot="0"} 1
+cluster_handoff_stayed_total{reason="no_target",slot="2"} 1
+cluster_handoff_stayed_total{reason="tls",slot="2"} 0
+# TYPE cluster_handoff_reservation_conflicts_total counter
+cluster_handoff_reservation_conflicts_total{slot="0"} 8
+# TYPE cluster_handoff_reservations_expired_total counter
+cluster_handoff_reservations_expired_total{slot="0"} 9
+`
+
 func TestCounters(t *testing.T) {
 	t.Parallel()
 	c, err := parseCounters([]byte(page))
@@ -103,6 +122,18 @@ func TestCounters(t *testing.T) {
 	}
 	if _, err := json.Marshal(c); err != nil {
 		t.Error(err)
+	}
+	if c.Handoff != nil {
+		t.Errorf("of a cluster that does not count it the handoffs are %+v", c.Handoff)
+	}
+	if c, err = parseCounters([]byte(page + handoffPage)); err != nil {
+		t.Fatal(err)
+	}
+	want := Handoff{
+		Moved: map[string]int64{"pushed": 7, "hinted": 5}, Received: 11, Stayed: map[string]int64{"no_target": 2, "tls": 0}, Conflicts: 8, Expired: 9,
+	}
+	if !reflect.DeepEqual(c.Handoff, &want) {
+		t.Errorf("handoffs: %+v, want %+v", c.Handoff, want)
 	}
 	for what, bad := range map[string]string{
 		"no series":     strings.ReplaceAll(page, "cluster_gc_cpu_seconds_total", "other_seconds_total"),

@@ -54,10 +54,20 @@ type Counters struct {
 	Requests map[string]int64 `json:"requests,omitempty"` // by class: 1xx to 5xx
 	Slots    []int64          `json:"slots,omitempty"`    // requests of each slot
 	GC       time.Duration    `json:"gc_cpu_ns,omitempty"`
+	Handoff  *Handoff         `json:"handoff,omitempty"` // nil: the cluster does not count it, as older ones
 	// Scheduling latencies of goroutines (/sched/latencies of runtime/metrics): cumulative counts by upper bound in seconds.
 	// The last bound is finite, 128 s; what took longer is not here.
 	SchedBounds []float64 `json:"sched_bounds,omitempty"`
 	SchedCounts []uint64  `json:"sched_counts,omitempty"`
+}
+
+// Handoff is what became of connections that were to be passed on from worker to worker; all 0 without dispatch handoff.
+type Handoff struct {
+	Moved     map[string]int64 `json:"connections"` // by reason: pushed, hinted, drained
+	Received  int64            `json:"received"`
+	Stayed    map[string]int64 `json:"stayed"` // times that one was not passed on, by reason
+	Conflicts int64            `json:"reservation_conflicts"`
+	Expired   int64            `json:"reservations_expired"`
 }
 
 // Memory of a target.

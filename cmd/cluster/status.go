@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -89,7 +91,11 @@ func show(w io.Writer, s master.Status, colour bool) {
 
 	var table strings.Builder
 	t := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "SLOT\tSEAT\tGEN\tPID\tSTATE\tUPTIME\tBUSY\tWAITING\tBACKLOG\tCONNS\tREQUESTS\tPSS\tANON")
+	column, share := "", func(int) string { return "" }
+	if s.Handoff != nil {
+		column, share = "\tSHARE", func(slot int) string { return fmt.Sprintf("\t%.1f%%", 100*s.Handoff.Shares[slot]) }
+	}
+	fmt.Fprintf(t, "SLOT\tSEAT\tGEN\tPID\tSTATE\tUPTIME\tBUSY\tWAITING\tBACKLOG\tCONNS\tREQUESTS%s\tPSS\tANON\n", column)
 	codes := []string{""}
 	for _, k := range s.Slots {
 		state, code := k.State, green
@@ -110,11 +116,11 @@ func show(w io.Writer, s master.Status, colour bool) {
 			slot, seat = "all", parities[k.Seat%2]
 		}
 		if k.PID == 0 {
-			fmt.Fprintf(t, "%s\t%s\t-\t-\t%s\t-\t-\t-\t%s\t-\t%d\t-\t-\n", slot, seat, state, backlog(s.Backlogs, k.Slot), k.Requests)
+			fmt.Fprintf(t, "%s\t%s\t-\t-\t%s\t-\t-\t-\t%s\t-\t%d%s\t-\t-\n", slot, seat, state, backlog(s.Backlogs, k.Slot), k.Requests, share(k.Slot))
 			continue
 		}
-		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\t%d/%d\t%d\t%s\t%d\t%d\t%s\t%s\n", slot, seat, k.Generation, k.PID, state,
-			span(k.Uptime), k.Busy, k.Threads, k.Waiting, backlog(s.Backlogs, k.Slot), k.Open, k.Requests, size(k.Memory.PSS), size(k.Memory.Anonymous))
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\t%d/%d\t%d\t%s\t%d\t%d%s\t%s\t%s\n", slot, seat, k.Generation, k.PID, state,
+			span(k.Uptime), k.Busy, k.Threads, k.Waiting, backlog(s.Backlogs, k.Slot), k.Open, k.Requests, share(k.Slot), size(k.Memory.PSS), size(k.Memory.Anonymous))
 	}
 	t.Flush()
 	for i, line := range strings.Split(strings.TrimRight(table.String(), "\n"), "\n") {
@@ -126,6 +132,9 @@ func show(w io.Writer, s master.Status, colour bool) {
 		}
 	}
 	showShares(w, s.Shares)
+	if s.Handoff != nil {
+		fmt.Fprintln(w, handoffLine(s.Handoff))
+	}
 	if r := s.Restart; r != nil {
 		fmt.Fprintf(w, "\nlast restart: to generation %d, %s", r.Generation, r.Outcome)
 		if r.Reason != "" {
@@ -167,6 +176,26 @@ func showShares(w io.Writer, shares []master.Share) {
 		fmt.Fprintf(t, "%d\t%d/%d\t%d\n", x.Slot, x.Busy, x.Threads, x.Requests)
 	}
 	t.Flush()
+}
+
+// handoffLine says how often connections were passed on, and the reasons why not, the most frequent first.
+func handoffLine(h *master.Handoff) string {
+	all, reasons := int64(0), []string{}
+	for reason, n := range h.Stayed {
+		if all += n; n > 0 {
+			reasons = append(reasons, reason)
+		}
+	}
+	slices.SortFunc(reasons, func(a, b string) int { return cmp.Or(cmp.Compare(h.Stayed[b], h.Stayed[a]), strings.Compare(a, b)) })
+	for i, reason := range reasons {
+		reasons[i] = fmt.Sprintf("%s %d", reason, h.Stayed[reason])
+	}
+	line := fmt.Sprintf("handoff since the start: pushed %d, on a hint %d, drained %d, received %d; stayed %d",
+		h.Moved["pushed"], h.Moved["hinted"], h.Moved["drained"], h.Received, all)
+	if all > 0 {
+		line += " (" + strings.Join(reasons, ", ") + ")"
+	}
+	return line
 }
 
 // backlog is how many connections wait in the listeners that a slot has for itself.

@@ -77,6 +77,40 @@ last deaths:
 	}
 }
 
+// With handoff: how even the workers are loaded, and what that took. Slot 2 has gone.
+func TestShowHandoff(t *testing.T) {
+	memory := metrics.Memory{PSS: 5 << 20, Anonymous: 3 << 19}
+	h := metrics.Handoff{
+		Moved: map[string]int64{"pushed": 1234, "hinted": 56, "drained": 7}, Received: 1296,
+		Stayed: map[string]int64{"tls": 2, "http2": 0, "hijacked": 0, "buffered": 2, "incomplete": 0, "inbox_full": 0, "no_target": 31},
+	}
+	s := master.Status{
+		Name: "blog", State: "ready", PID: 100, Started: time.Now().Add(-90 * time.Second), Workers: 2, Threads: 3, Generation: 2, Memory: memory,
+		Limits: process.Limits{Files: 1 << 20, FilesMax: 1 << 20}, Program: "/srv/app", Binds: []string{"tcp://127.0.0.1:80"},
+		Handoff: &master.Handoff{Handoff: h, Shares: []float64{0.5, 0.4567, 0.0433}},
+		Slots: []master.WorkerStatus{
+			{Slot: 0, Seat: 1, Generation: 2, PID: 101, State: "ready", Uptime: 75, Busy: 2, Threads: 3, Waiting: 7, Open: 64, Requests: 5000, Memory: memory},
+			{Slot: 1, Seat: 2, State: "waiting", Retry: 1.26, Requests: 4567},
+		},
+	}
+	const want = `cluster "blog" is ready: 2 workers × 3 threads, generation 2, up 1m30s, master pid 100 (5.0MB)
+serving /srv/app on tcp://127.0.0.1:80
+
+SLOT  SEAT  GEN  PID  STATE         UPTIME  BUSY  WAITING  BACKLOG  CONNS  REQUESTS  SHARE  PSS    ANON
+0     1     2    101  ready         1m15s   2/3   7        -        64     5000      50.0%  5.0MB  1.5MB
+1     2     -    -    waiting 1.3s  -       -     -        -        -      4567      45.7%  -      -
+handoff since the start: pushed 1234, on a hint 56, drained 7, received 1296; stayed 35 (no_target 31, buffered 2, tls 2)
+`
+	var text strings.Builder
+	show(&text, s, false)
+	if text.String() != want {
+		t.Errorf("got:\n%s\nwant:\n%s", &text, want)
+	}
+	if got, want := handoffLine(&master.Handoff{}), "handoff since the start: pushed 0, on a hint 0, drained 0, received 0; stayed 0"; got != want {
+		t.Errorf("of nothing: %q, want %q", got, want)
+	}
+}
+
 // One process in all slots: it has a line, and each worker has one for its threads.
 func TestShowInProcess(t *testing.T) {
 	ago := func(d time.Duration) time.Time { return time.Now().Add(-d) }

@@ -2,11 +2,11 @@
 const dark = matchMedia('(prefers-color-scheme: dark)');
 const drawn = [];
 
-async function draw() {
+function theme() {
   const style = getComputedStyle(document.documentElement);
   const colour = name => style.getPropertyValue(name).trim();
   const ink = colour('--ink'), quiet = colour('--quiet'), line = colour('--line'), colours = colour('--colours').split(/\s+/);
-  const config = {
+  return {
     background: 'transparent',
     font: 'system-ui, sans-serif',
     view: { stroke: null },
@@ -16,6 +16,10 @@ async function draw() {
     mark: { color: colours[0] },
     rule: { color: ink, strokeWidth: 1.5 },
   };
+}
+
+async function draw() {
+  const config = theme();
   for (const view of drawn.splice(0)) view.finalize();
   for (const plot of document.querySelectorAll('.plot')) {
     try {

@@ -11,7 +11,7 @@ import (
 const (
 	workers = 3
 	threads = 2
-	room    = 4 // of the array that an inbox is; a scenario says how many packets it may hold
+	room    = 8 // of the array that an inbox is; a scenario says how many packets it may hold
 	conns   = 3 // of the array; a scenario may have fewer
 )
 

@@ -11,9 +11,11 @@ type rules struct {
 	inbox       int  // packets that an inbox holds
 	maxHops     byte // 0: no limit
 	descriptors bool // the time between send and close is a state
+	// hints are packets of their own. Without them all that they can do is in the model too: whoever waits may look again at any
+	// moment, and an inbox may be found full at any moment.
+	hints bool
 
 	noTimer        bool // whoever waits does not look at its siblings again
-	noHint         bool // and a thread that becomes free is not announced
 	forgetHint     bool // a hint that comes while the only request looks is ignored
 	lookFirst      bool // a request looks for threads before it is seen to wait
 	blindClaim     bool // the thread that a packet names is taken without comparing
@@ -134,7 +136,10 @@ func (m *model) connection(s *state, w, c int) {
 		}
 	case leaving:
 		t := int(x.target)
-		m.do("sends an idle connection", w, c, s, func(s *state) { m.send(s, w, c, t, idle) })
+		m.do("sends an idle connection", w, c, s, func(s *state) { m.send(s, w, c, t, idle, false) })
+		if !m.hints {
+			m.may("finds the inbox full", w, c, s, func(s *state) { m.send(s, w, c, t, idle, true) })
+		}
 	case looking1, looking2:
 		seen := false
 		for n, t := range siblings {
@@ -186,7 +191,10 @@ func (m *model) connection(s *state, w, c int) {
 		})
 	case sending:
 		t := int(x.target)
-		m.do("sends", w, c, s, func(s *state) { m.send(s, w, c, t, back) })
+		m.do("sends", w, c, s, func(s *state) { m.send(s, w, c, t, back, false) })
+		if !m.hints {
+			m.may("finds the inbox full", w, c, s, func(s *state) { m.send(s, w, c, t, back, true) })
+		}
 	case back:
 		t := int(x.target)
 		m.do("withdraws", w, c, s, func(s *state) {
@@ -222,9 +230,9 @@ func (m *model) take(s *state, w, c int) {
 	}
 }
 
-func (m *model) send(s *state, w, c, t int, otherwise byte) {
+func (m *model) send(s *state, w, c, t int, otherwise byte, full bool) {
 	x := &s.conn[c]
-	if s.length(t) >= m.inbox {
+	if full || s.length(t) >= m.inbox {
 		x.at[w] = otherwise
 		if m.dropWhenFull {
 			x.at[w] = nowhere
@@ -315,8 +323,14 @@ func (m *model) give(name string, w, c, i int, s *state, ends func(*state)) {
 		m.may(name, w, c, s, func(s *state) {
 			ends(s)
 			s.word[w][i] = free
-			s.looks[w]++
+			m.freed(s, w)
 		})
+	}
+}
+
+func (m *model) freed(s *state, w int) {
+	if m.hints {
+		s.looks[w]++
 	}
 }
 
@@ -360,7 +374,7 @@ func (m *model) timer(s *state, w int) {
 		if word >= reserved && !m.noExpiry {
 			m.do("expires a reservation", w, -1, s, func(s *state) {
 				s.word[w][i] = free
-				s.looks[w]++
+				m.freed(s, w)
 			})
 		}
 	}
@@ -393,7 +407,7 @@ func (m *model) look(s *state, w int) {
 	}
 	found := false
 	for t := range workers {
-		if t == w || m.noHint || !m.shown(s, t) || s.freeThread(w) < 0 || m.shown(s, w) {
+		if t == w || !m.shown(s, t) || s.freeThread(w) < 0 || m.shown(s, w) {
 			continue
 		}
 		found = true

@@ -132,14 +132,14 @@ func (x *search) quiescent(s *state) string {
 		}
 	}
 	for w := range workers {
+		if n := s.length(w); n > 0 && s.sleep[w] != stopped {
+			return fmt.Sprintf("%d packets stay in inbox %d", n, w)
+		}
 		if s.sleep[w] != awake {
 			continue
 		}
-		if n := s.length(w); n > 0 {
-			return fmt.Sprintf("%d packets stay in inbox %d", n, w)
-		}
 		for i, word := range s.word[w] {
-			if word >= reserved {
+			if word >= reserved && s.lives(w) { // a new worker would expire it
 				return fmt.Sprintf("thread %d of worker %d stays reserved", i, w)
 			}
 		}

@@ -10,6 +10,7 @@ import (
 type rules struct {
 	inbox       int  // packets that an inbox holds
 	maxHops     byte // 0: no limit
+	removed     bool // nobody sits in a seat again
 	descriptors bool // the time between send and close is a state
 	// hints are packets of their own. Without them all that they can do is in the model too: whoever waits may look again at any
 	// moment, and an inbox may be found full at any moment.
@@ -19,7 +20,6 @@ type rules struct {
 	forgetHint     bool // a hint that comes while the only request looks is ignored
 	lookFirst      bool // a request looks for threads before it is seen to wait
 	blindClaim     bool // the thread that a packet names is taken without comparing
-	blindTake      bool // a reserved thread is taken as if it were free
 	noExpiry       bool
 	noWithdraw     bool
 	noSweepEmpty   bool // the master looks only into the inboxes of stalled workers
@@ -27,7 +27,6 @@ type rules struct {
 	sweepLooks     bool // the master leaves what it passes on in the inbox
 	noClear        bool // the master leaves the words of a dead worker
 	clearStalled   bool // and clears those of a stalled one
-	seizeReserved  bool // a reserved thread is given to the first in line
 	giveTwice      bool // a thread that is handed over becomes free too
 	serveAfterSend bool
 	dropWhenFull   bool // the sender closes its descriptor although the inbox was full
@@ -219,7 +218,7 @@ func (m *model) connection(s *state, w, c int) {
 func (m *model) take(s *state, w, c int) {
 	x := &s.conn[c]
 	for i, word := range s.word[w] {
-		if word == free || m.blindTake && word >= reserved {
+		if word == free {
 			s.run(w, c, i)
 			return
 		}
@@ -235,7 +234,7 @@ func (m *model) send(s *state, w, c, t int, otherwise byte, full bool) {
 	if full || s.length(t) >= m.inbox {
 		x.at[w] = otherwise
 		if m.dropWhenFull {
-			x.at[w] = nowhere
+			x.at[w], x.target, x.stale = nowhere, 0, 0
 		}
 		if otherwise == idle {
 			x.target = 0
@@ -384,7 +383,7 @@ func (m *model) timer(s *state, w int) {
 			continue
 		}
 		for i, word := range s.word[w] {
-			if word == free || m.seizeReserved && word >= reserved {
+			if word == free {
 				m.do("sees a free thread of its own", w, c, s, func(s *state) { s.run(w, c, i) })
 			}
 		}
@@ -470,6 +469,9 @@ func (m *model) master(s *state, w int) {
 			}
 		})
 	case empty:
+		if m.removed {
+			break
+		}
 		m.do("a new worker is ready", w, -1, s, func(s *state) { s.life[w], s.ready[w] = alive, 1 })
 	}
 	unread := s.life[w] > dead && !m.noSweepEmpty || s.sleep[w] == stalled && !m.noSweepStalled

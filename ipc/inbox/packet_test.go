@@ -97,9 +97,10 @@ func TestDecodeGarbage(t *testing.T) {
 		if rapid.Bool().Draw(t, "of the right length") {
 			b = append(b, make([]byte, Size)...)[:Size]
 			b[0] = rapid.SampledFrom([]byte{0, Version, Version + 1, 255}).Draw(t, "version")
+			b[1] = rapid.SampledFrom([]byte{0, byte(Connection), byte(Free), byte(Free) + 1, 255}).Draw(t, "kind")
 		}
 		p, err := Decode(b)
-		if len(b) != Size || b[0] != Version {
+		if len(b) != Size || b[0] != Version || b[1] != byte(Connection) && b[1] != byte(Free) {
 			if !errors.Is(err, ErrVersion) || p != (Packet{}) {
 				t.Fatalf("%d bytes, beginning with %x: %+v, %v", len(b), b[:min(2, len(b))], p, err)
 			}
@@ -118,7 +119,7 @@ func TestDecodeGarbage(t *testing.T) {
 }
 
 func TestDecodeLengths(t *testing.T) {
-	good := bytes.Repeat([]byte{Version}, 3*Size)
+	good := bytes.Repeat([]byte{1}, 3*Size) // of this version and a Connection
 	for n := range good {
 		if _, err := Decode(good[:n]); (err == nil) != (n == Size) {
 			t.Errorf("%d bytes: %v", n, err)

@@ -56,6 +56,7 @@ var layout = []struct {
 	{"bench/report", []string{"bench/load", "bench/record", "bench/stats", "bench/suite", "bench/target"}},
 	{"bench/load", nil},
 	{"bench/...", []string{"bench/...", "configs"}},
+	{"internal/handoffmodel", nil},
 	{"internal/traffic", nil},
 	{"internal/testcert", nil},
 	{"examples/...", []string{"worker"}},

@@ -63,7 +63,7 @@ func Send(inbox int, p *Packet, connection int) error {
 	}
 }
 
-// Receive takes the next packet, with its descriptor if it is a Connection. The errors are ErrEmpty, io.EOF when nobody can send
+// Receive takes the next packet, with its descriptor if and only if it is a Connection. The errors are ErrEmpty, io.EOF when nobody can send
 // any more, ErrVersion for a packet that was thrown away, and ErrNoDescriptor. Near the process's limit of descriptors careful must be
 // true: then a packet is looked at before it is taken, which costs a system call, but one for whose descriptor there is no room
 // stays in the inbox; else the descriptor is lost.
@@ -102,14 +102,19 @@ func receive(inbox, flags int) (Packet, *ipc.FD, error) {
 	}
 	connection := ipc.ReceivedFD(oob[:oobn])
 	p, err := Decode(b[:n])
-	switch {
-	case err != nil && connection != nil:
+	if connection != nil && (err != nil || p.Kind != Connection) {
 		connection.Close()
-		return Packet{}, nil, err
-	case err == nil && got&unix.MSG_CTRUNC != 0 && connection == nil:
-		err = ErrNoDescriptor
+		connection = nil
 	}
-	return p, connection, err
+	switch {
+	case err != nil:
+		return Packet{}, nil, err
+	case p.Kind == Connection && connection == nil && got&unix.MSG_CTRUNC != 0:
+		return p, nil, ErrNoDescriptor
+	case p.Kind == Connection && connection == nil:
+		return Packet{}, nil, fmt.Errorf("%w: a connection without its descriptor", ErrVersion)
+	}
+	return p, connection, nil
 }
 
 func recvmsg(fd int, b, oob []byte, flags int) (n, oobn, got int, err error) {

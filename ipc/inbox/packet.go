@@ -81,9 +81,13 @@ func Decode(b []byte) (p Packet, err error) {
 	if len(b) != Size || b[0] != Version {
 		return Packet{}, fmt.Errorf("%w: %d bytes, beginning with %.2x", ErrVersion, len(b), b[:min(len(b), 2)])
 	}
+	kind := Kind(b[1])
+	if kind != Connection && kind != Free {
+		return Packet{}, fmt.Errorf("%w: kind %d", ErrVersion, kind)
+	}
 	e := binary.NativeEndian
 	return Packet{
-		Kind:        Kind(b[1]),
+		Kind:        kind,
 		Sender:      int(e.Uint16(b[2:])),
 		Bind:        int(e.Uint16(b[4:])),
 		Hops:        int(e.Uint16(b[6:])),

@@ -61,7 +61,15 @@ func (c *Cell) release(word uint64) bool {
 
 func millis(now int64) uint64 { return uint64(now/int64(time.Millisecond)) & milliMask }
 
+// ahead is how much younger than now a word may be: now is read first, and others reserve meanwhile.
+const ahead = time.Minute
+
 // age is right as long as it is less than four hours: a worker looks at its words more often.
 func age(word uint64, now int64) time.Duration {
-	return time.Duration((millis(now)-word>>milliAt)&milliMask) * time.Millisecond
+	const wrap = (milliMask + 1) * time.Millisecond
+	old := time.Duration((millis(now)-word>>milliAt)&milliMask) * time.Millisecond
+	if old > wrap-ahead {
+		return 0
+	}
+	return old
 }

@@ -248,6 +248,7 @@ func (m *member) run() error {
 		go m.obey()
 	}
 	m.Row.State.Store(scoreboard.StateReady)
+	m.settle() // siblings may wait for a thread
 	if m.control != nil {
 		// It fails if the master has died, which obey sees too; connections may have been accepted by now.
 		_ = m.control.Send(ipc.Message{Type: ipc.Ready}, -1)

@@ -194,15 +194,16 @@ func (v *mover) lineUp() (int, error) {
 	}
 	v.waits.Store(true)
 	defer v.waits.Store(false)
-	for v.hops < inbox.MaxHops { // else it waits in the engine
+	again := func() { m.relieve(false) }
+	for full := false; v.hops < inbox.MaxHops; { // else it waits in the engine
 		waiting, err := m.Line.Enter(c.readable.Load())
 		if err != nil {
 			break // the engine will be told the same, and answers
 		}
-		if !m.relieve(false) {
+		if !full && !m.relieve(false) { // a full inbox would be chosen again
 			m.Row.Handoff.Stayed[scoreboard.StayedNoTarget].Add(1)
 		}
-		place, err := waiting.Wait()
+		place, err := waiting.Wait(again)
 		if err != nil {
 			break
 		}
@@ -214,6 +215,7 @@ func (v *mover) lineUp() (int, error) {
 			v.p = nil
 			return 0, io.EOF
 		}
+		full = true
 		m.siblings.Withdraw(place)
 		m.Row.Handoff.Stayed[scoreboard.StayedFull].Add(1)
 	}

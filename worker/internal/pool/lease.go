@@ -19,17 +19,18 @@ type lease struct {
 	row   *scoreboard.Row
 	clock scoreboard.Clock
 
-	mu       sync.Mutex
-	bounds   Bounds
-	queue    list.List // of *waiter, by since
-	movable  int       // of them
-	settling bool      // settle will be called
+	mu      sync.Mutex
+	bounds  Bounds
+	queue   list.List // of *waiter, by since
+	movable int       // of them
 }
 
 type waiter struct {
-	place   chan Place // capacity 1
-	since   int64
-	movable bool
+	place    chan Place // capacity 1
+	since    int64
+	deadline int64
+	movable  bool
+	doubtful bool // a sibling keeps a thread here, and may never use it
 }
 
 func newLease(cells []*scoreboard.Cell, row *scoreboard.Row, clock scoreboard.Clock, b Bounds) *lease {
@@ -42,13 +43,13 @@ func (p *lease) Take(ctx context.Context, since int64) (int, error) {
 		p.mu.Unlock()
 		return thread, nil
 	}
-	w, timeout, err := p.lineUp(since, false)
+	place, err := p.lineUp(since, false)
 	p.mu.Unlock()
 	if err != nil {
 		return 0, err
 	}
-	place, err := p.wait(ctx.Done(), w, timeout)
-	return place.Thread, err
+	given, err := p.wait(ctx.Done(), place, func() {})
+	return given.Thread, err
 }
 
 func (p *lease) TryTake() (int, bool) {
@@ -71,15 +72,17 @@ func (p *lease) tryTake() (int, bool) {
 }
 
 // lineUp puts a request behind those that have waited longer.
-func (p *lease) lineUp(since int64, movable bool) (place *list.Element, timeout time.Duration, err error) {
+func (p *lease) lineUp(since int64, movable bool) (place *list.Element, err error) {
 	if p.queue.Len() >= p.bounds.Depth {
-		return nil, 0, ErrQueueFull
+		return nil, ErrQueueFull
 	}
-	now := p.clock.Now()
 	if since == 0 {
-		since = now
+		since = p.clock.Now()
 	}
-	w := &waiter{place: make(chan Place, 1), since: since, movable: movable}
+	w := &waiter{place: make(chan Place, 1), since: since, deadline: since + int64(p.bounds.Timeout), movable: movable}
+	for _, c := range p.cells[:p.bounds.Threads] {
+		w.doubtful = w.doubtful || c.Reserved()
+	}
 	before := p.queue.Back()
 	for before != nil && before.Value.(*waiter).since > since {
 		before = before.Prev()
@@ -93,8 +96,7 @@ func (p *lease) lineUp(since int64, movable bool) (place *list.Element, timeout 
 		p.movable++
 	}
 	p.publish()
-	p.settleSoon()
-	return place, p.bounds.Timeout - time.Duration(now-since), nil
+	return place, nil
 }
 
 // leave takes a request out of the queue.
@@ -107,19 +109,42 @@ func (p *lease) leave(place *list.Element) *waiter {
 	return w
 }
 
-// wait waits for what a request in the queue is given.
-func (p *lease) wait(gone <-chan struct{}, place *list.Element, timeout time.Duration) (Place, error) {
-	timer := time.NewTimer(timeout)
-	defer timer.Stop()
+// Who waits looks again after a while, and then ever less often: hints can be lost between three workers, and a thread that a
+// sibling has reserved may become free without anybody being told (internal/handoffmodel).
+const (
+	firstLook = 5 * time.Millisecond
+	lastLook  = 100 * time.Millisecond
+)
+
+// wait waits for what a request in the queue is given. again is called each time that one which can be passed on looks again.
+func (p *lease) wait(gone <-chan struct{}, place *list.Element, again func()) (Place, error) {
 	w := place.Value.(*waiter)
+	left := func() time.Duration { return time.Duration(w.deadline - p.clock.Now()) }
+	pause := firstLook
+	if !w.movable && !w.doubtful {
+		pause = left()
+	}
+	timer := time.NewTimer(min(pause, left()))
+	defer timer.Stop()
 	var err error
-	select {
-	case given := <-w.place:
-		return given, nil
-	case <-timer.C:
-		err = ErrQueueTimeout
-	case <-gone:
-		err = ErrClientGone
+	for err == nil {
+		select {
+		case given := <-w.place:
+			return given, nil
+		case <-gone:
+			err = ErrClientGone
+		case <-timer.C:
+			if left() <= 0 {
+				err = ErrQueueTimeout
+				break
+			}
+			p.settle()
+			if w.movable {
+				again()
+			}
+			pause = min(2*pause, lastLook)
+			timer.Reset(min(pause, left()))
+		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -130,6 +155,14 @@ func (p *lease) wait(gone <-chan struct{}, place *list.Element, timeout time.Dur
 	}
 	p.leave(place)
 	return Place{}, err
+}
+
+// settle gives those who wait the threads that siblings have given back or have reserved for too long.
+func (p *lease) settle() {
+	p.Expire()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.serveWaiting()
 }
 
 func (p *lease) Give(thread int) (idle bool) {

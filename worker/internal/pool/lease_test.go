@@ -170,7 +170,7 @@ func TestLeaseHandOverWins(t *testing.T) {
 		place := p.queue.PushBack(&waiter{place: make(chan Place, 1)})
 		w := p.leave(place) // as give does
 		w.place <- Place{Thread: 7}
-		if given, err := p.wait(gone.Done(), place, 0); given.Thread != 7 || err != nil {
+		if given, err := p.wait(gone.Done(), place, nil); given.Thread != 7 || err != nil {
 			t.Fatalf("thread %d, %v; want the 7 that was handed over", given.Thread, err)
 		}
 	}

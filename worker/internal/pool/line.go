@@ -2,7 +2,6 @@ package pool
 
 import (
 	"container/list"
-	"time"
 
 	"github.com/prefork/cluster/ipc/scoreboard"
 )
@@ -36,24 +35,23 @@ func (p Place) Elsewhere() bool { return p.Reservation != 0 }
 
 // Waiting is a request in line that can be passed on.
 type Waiting struct {
-	pool    *lease
-	place   *list.Element
-	timeout time.Duration
+	pool  *lease
+	place *list.Element
 }
 
 func (p *lease) Enter(since int64) (*Waiting, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	place, timeout, err := p.lineUp(since, true)
+	place, err := p.lineUp(since, true)
 	if err != nil {
 		return nil, err
 	}
 	p.serveWaiting() // a thread may have become free since the caller has looked
-	return &Waiting{pool: p, place: place, timeout: timeout}, nil
+	return &Waiting{pool: p, place: place}, nil
 }
 
-// Wait waits for a place. The error is ErrQueueTimeout.
-func (w *Waiting) Wait() (Place, error) { return w.pool.wait(nil, w.place, w.timeout) }
+// Wait waits for a place. The error is ErrQueueTimeout. again is called from time to time, to look at the siblings once more.
+func (w *Waiting) Wait(again func()) (Place, error) { return w.pool.wait(nil, w.place, again) }
 
 func (p *lease) Send(to Place) bool {
 	p.mu.Lock()
@@ -85,31 +83,6 @@ func (p *lease) publishMovable() {
 	}
 	if p.row.Handoff.OldestMovable.Load() != oldest { // siblings read it all the time: a store takes it out of their caches
 		p.row.Handoff.OldestMovable.Store(oldest)
-	}
-}
-
-// settleSoon sees to it that nobody waits for a thread which a sibling has reserved and never uses.
-func (p *lease) settleSoon() {
-	if p.settling {
-		return
-	}
-	for _, c := range p.cells[:p.bounds.Threads] {
-		if c.Reserved() {
-			p.settling = true
-			time.AfterFunc(scoreboard.ReservationLife+2*time.Millisecond, p.settle) // words count whole milliseconds
-			return
-		}
-	}
-}
-
-func (p *lease) settle() {
-	p.Expire()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.settling = false
-	p.serveWaiting() // a sibling may have given one back
-	if p.queue.Len() > 0 {
-		p.settleSoon()
 	}
 }
 

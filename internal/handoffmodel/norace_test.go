@@ -1,0 +1,5 @@
+//go:build !race
+
+package handoffmodel
+
+const raced = false

@@ -78,7 +78,7 @@ func (c Clients) Run(ctx context.Context) Report {
 	r.beat(over)
 	total := Report{Splits: map[string]Splits{}}
 	for _, client := range clients {
-		total.merge(&client.report)
+		total.Merge(&client.report)
 	}
 	for i, kind := range kinds {
 		total.Splits[kind.name] = r.splits[i].tell()

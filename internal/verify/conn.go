@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prefork/cluster/internal/traffic"
@@ -130,6 +132,16 @@ func (c *client) untilEnd(k *conn, doing string) {
 		f.Fate = Truncated
 	}
 	c.note(k, f)
+}
+
+// head reads the head of an answer. Bytes that begin none are wrong, also when the connection fails behind them.
+func (k *conn) head(method string) (*http.Response, error) {
+	const beginning = "HTTP/"
+	if begun, _ := k.in.Peek(len(beginning)); !strings.HasPrefix(beginning, string(begun)) {
+		k.err = nil
+		return nil, fmt.Errorf("%q begins no answer", begun)
+	}
+	return http.ReadResponse(k.in, &http.Request{Method: method})
 }
 
 // failed is the fate of a request whose answer could not be read because the parser failed with parseErr. If the connection

@@ -94,8 +94,8 @@ func (r *Report) Losses() int64 {
 // Wrongs is the answers that were not those which were due.
 func (r *Report) Wrongs() int64 { return r.Counts[Wrong] + r.Counts[Foreign] }
 
-// merge adds what another client saw at the same time.
-func (r *Report) merge(other *Report) {
+// Merge adds what other clients saw, but for where they split requests.
+func (r *Report) Merge(other *Report) {
 	r.Requests += other.Requests
 	r.Opened += other.Opened
 	r.Moved += other.Moved

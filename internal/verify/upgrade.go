@@ -54,7 +54,7 @@ func (c *client) changeProtocol(k *conn, id string) (Fate, error) {
 	if _, err := k.Write(text); err != nil {
 		return unwritten(err), err
 	}
-	res, err := http.ReadResponse(k.in, &http.Request{Method: http.MethodGet})
+	res, err := k.head(http.MethodGet)
 	switch {
 	case err != nil:
 		return k.failed(err)

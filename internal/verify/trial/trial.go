@@ -20,9 +20,9 @@ type Trial struct {
 	verify.Clients
 	Status      func() (master.Status, error)
 	Command     func(args ...string) error // runs the command cluster with a verb and flags; the error has what it says about a failure
-	Dispatch    string // of the cluster
-	Deadly      bool   // workers are killed with SIGKILL, and stopped with SIGSTOP for a while
-	Least, Most int    // workers that the cluster is scaled between
+	Dispatch    string                     // of the cluster
+	Deadly      bool                       // workers are killed with SIGKILL, and stopped with SIGSTOP for a while
+	Least, Most int                        // workers that the cluster is scaled between
 }
 
 // Outcome is what happened in a trial.

@@ -120,9 +120,26 @@ func (c *connection) exchange(text []byte, a *Answer) (Outcome, error) {
 
 // look finds out, without waiting and without taking anything, whether an idle connection can still be used.
 func (c *connection) look() (Outcome, error) {
-	raw, err := c.socket.(syscall.Conn).SyscallConn()
+	peeked, err := Peek(c.socket.(syscall.Conn))
+	switch {
+	case errors.Is(err, io.EOF):
+		return ClosedIdle, errors.New("idle connection closed by the server")
+	case err != nil:
+		return ClosedIdle, fmt.Errorf("idle connection: %w", err)
+	case len(peeked) == 0:
+		return OK, nil
+	case c.conn != c.socket:
+		return c.lookInside()
+	}
+	return Garbled, fmt.Errorf("bytes that nobody asked for: %q", peeked)
+}
+
+// Peek looks at what lies unread in a socket, at most 64 bytes of it, without waiting and without taking anything. It is
+// nothing and no error if the connection is open and silent, and io.EOF at the end of the stream.
+func Peek(socket syscall.Conn) ([]byte, error) {
+	raw, err := socket.SyscallConn()
 	if err != nil {
-		return ClosedIdle, err
+		return nil, err
 	}
 	var (
 		n       int
@@ -139,17 +156,15 @@ func (c *connection) look() (Outcome, error) {
 	})
 	switch {
 	case err != nil:
-		return ClosedIdle, err
+		return nil, err
 	case errors.Is(peekErr, unix.EAGAIN):
-		return OK, nil
+		return nil, nil
 	case peekErr != nil:
-		return ClosedIdle, fmt.Errorf("idle connection: %w", peekErr)
+		return nil, peekErr
 	case n == 0:
-		return ClosedIdle, errors.New("idle connection closed by the server")
-	case c.conn != c.socket:
-		return c.lookInside()
+		return nil, io.EOF
 	}
-	return Garbled, fmt.Errorf("bytes that nobody asked for: %q", peeked[:n])
+	return peeked[:n], nil
 }
 
 // insideWait is how long a record takes that has begun to arrive.

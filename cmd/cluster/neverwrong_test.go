@@ -16,7 +16,7 @@ import (
 
 // go test ./cmd/cluster -run 'TestNeverWrong|TestRestartsCloseNothing' -args -dispatch handoff -seed 7
 var (
-	dispatchFlag = flag.String("dispatch", "reuseport", "how connections reach the workers of TestNeverWrong and TestRestartsCloseNothing; with handoff no restart may close one")
+	dispatchFlag = flag.String("dispatch", "handoff", "how connections reach the workers of TestNeverWrong and TestRestartsCloseNothing; with handoff no restart may close one")
 	seedFlag     = flag.Uint64("seed", 0, "seed of TestNeverWrong, to repeat a run; 0: another each time")
 )
 

@@ -22,14 +22,9 @@ type lease struct {
 	mu       sync.Mutex
 	bounds   Bounds
 	queue    list.List // of *waiter, by since
-	movable  int       // of them
+	batches  batches   // of pool queue
+	movable  int       // of those in the queue
 	settling bool      // settle will be called
-}
-
-type waiter struct {
-	place   chan Place // capacity 1
-	since   int64
-	movable bool
 }
 
 func newLease(cells []*scoreboard.Cell, row *scoreboard.Row, clock scoreboard.Clock, b Bounds) *lease {
@@ -71,47 +66,41 @@ func (p *lease) tryTake() (int, bool) {
 }
 
 // lineUp puts a request behind those that have waited longer.
-func (p *lease) lineUp(since int64, movable bool) (place *list.Element, timeout time.Duration, err error) {
-	if p.queue.Len() >= p.bounds.Depth {
+func (p *lease) lineUp(since int64, movable bool) (w *waiter, timeout time.Duration, err error) {
+	if p.inLine() >= p.bounds.Depth {
 		return nil, 0, ErrQueueFull
 	}
 	now := p.clock.Now()
 	if since == 0 {
 		since = now
 	}
-	w := &waiter{place: make(chan Place, 1), since: since, movable: movable}
-	before := p.queue.Back()
-	for before != nil && before.Value.(*waiter).since > since {
-		before = before.Prev()
-	}
-	if before == nil {
-		place = p.queue.PushFront(w)
-	} else {
-		place = p.queue.InsertAfter(w, before)
-	}
+	w = &waiter{place: make(chan Place, 1), since: since, movable: movable}
+	w.stand(&p.queue)
 	if movable {
 		p.movable++
 	}
 	p.publish()
 	p.settleSoon()
-	return place, p.bounds.Timeout - time.Duration(now-since), nil
+	return w, p.bounds.Timeout - time.Duration(now-since), nil
 }
 
-// leave takes a request out of the queue.
-func (p *lease) leave(place *list.Element) *waiter {
-	w := p.queue.Remove(place).(*waiter)
+// inLine is how many requests wait.
+func (p *lease) inLine() int { return p.queue.Len() + p.batches.len }
+
+// leave takes a request out of its line.
+func (p *lease) leave(w *waiter) {
+	p.batches.left(w.line, &p.queue)
+	w.step()
 	if w.movable {
 		p.movable--
 	}
 	p.publish()
-	return w
 }
 
 // wait waits for what a request in the queue is given.
-func (p *lease) wait(gone <-chan struct{}, place *list.Element, timeout time.Duration) (Place, error) {
+func (p *lease) wait(gone <-chan struct{}, w *waiter, timeout time.Duration) (Place, error) {
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
-	w := place.Value.(*waiter)
 	var err error
 	select {
 	case given := <-w.place:
@@ -128,30 +117,37 @@ func (p *lease) wait(gone <-chan struct{}, place *list.Element, timeout time.Dur
 		return given, nil
 	default:
 	}
-	p.leave(place)
+	p.leave(w)
 	return Place{}, err
 }
 
 func (p *lease) Give(thread int) (idle bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.queue.Len() == 0 || thread >= p.bounds.Threads {
-		p.cells[thread].Give()
-		return thread < p.bounds.Threads
+	if thread < p.bounds.Threads && p.handOver(thread) {
+		return false
 	}
-	p.handOver(thread)
-	return false
+	p.cells[thread].Give()
+	return thread < p.bounds.Threads
 }
 
-// handOver gives a taken thread to the first waiter. It is called with the mutex held.
-func (p *lease) handOver(thread int) {
-	p.leave(p.queue.Front()).place <- Place{Thread: thread}
+// handOver gives a taken thread to the request that it is to run next. It is false if there is none. It is called with the
+// mutex held.
+func (p *lease) handOver(thread int) bool {
+	w := head(p.batches.fill(thread, &p.queue))
+	if w == nil {
+		return false
+	}
+	p.leave(w)
+	w.place <- Place{Thread: thread}
+	return true
 }
 
 func (p *lease) SetBounds(b Bounds) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.bounds = b
+	p.batches.scatter(b.Threads, &p.queue)
 	p.serveWaiting()
 }
 
@@ -167,20 +163,12 @@ func (p *lease) serveWaiting() {
 	}
 }
 
-func (p *lease) Inline() bool { return true }
-
-func (p *lease) Run(_ int, f func()) { f() }
-
 func (p *lease) Cell(thread int) *scoreboard.Cell { return p.cells[thread] }
 
 // publish tells the scoreboard who waits. It is called with the mutex held.
 func (p *lease) publish() {
-	p.row.Waiting.Store(int64(p.queue.Len()))
-	oldest := int64(0)
-	if first := p.queue.Front(); first != nil {
-		oldest = first.Value.(*waiter).since
-	}
-	p.row.OldestWaiting.Store(oldest)
+	p.row.Waiting.Store(int64(p.inLine()))
+	p.row.OldestWaiting.Store(earlier(headSince(&p.queue), p.batches.since()))
 	p.publishMovable()
 }
 

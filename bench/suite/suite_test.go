@@ -74,6 +74,22 @@ func TestQuickIsQuick(t *testing.T) {
 	}
 }
 
+// Each pool that there is, and no topology that is refused.
+func TestPools(t *testing.T) {
+	made, err := Make([]string{"pool"}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, c := range made[0].Cells {
+		names = append(names, c.Name)
+	}
+	want := "lease, inprocess lease, queue, inprocess queue, lanes, inprocess lanes, unbounded, queue, batches of 4, queue, OS threads"
+	if got := strings.Join(names, ", "); got != want {
+		t.Errorf("%s are measured, want %s", got, want)
+	}
+}
+
 func TestBasesAreMeasuredTwice(t *testing.T) {
 	s := Suite{
 		Cells:  []Cell{{Name: "a"}, {Name: "b"}, {Name: "c"}},

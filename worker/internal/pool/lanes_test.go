@@ -137,6 +137,70 @@ func TestLanesStealAtATick(t *testing.T) {
 	}
 }
 
+// A request stands in the shortest of the lanes of those that run, and a thread steals from the longest.
+func TestLanesShortestAndLongest(t *testing.T) {
+	l := newLaneTest(t, Bounds{3, 100, time.Minute})
+	l.ask(t.Context())
+	l.wantStarted(0, 0)
+	l.ask(t.Context())
+	l.locked(l.steal)
+	l.wantStarted(1, 1)
+	for range 3 {
+		l.ask(t.Context())
+	}
+	l.wantLines(2, 1, 0, 0)
+	l.locked(l.steal)
+	l.wantStarted(2, 2)
+	l.wantLines(1, 1, 0, 0)
+	for end, next := range map[int]begun{0: {4, 0}, 1: {3, 1}} { // each has its own
+		l.end(end)
+		l.wantStarted(next.request, next.thread)
+	}
+	for request := 2; request <= 4; request++ {
+		l.end(request)
+	}
+	wantIdle(l)
+}
+
+// A thread that was given back while its handler runs on counts as awake for two ticks, since most such handlers are about to
+// return; then another goroutine takes who waits. With no room to wait it does so at once.
+func TestLanesThreadGivenBackEarly(t *testing.T) {
+	l := newLaneTest(t, Bounds{1, 1, time.Minute})
+	hijack := func() (leave func()) {
+		given, leaving := make(chan struct{}), make(chan struct{})
+		go func() {
+			l.ended <- l.Run(t.Context(), 0, -1, func(thread int) {
+				l.Give(thread)
+				close(given)
+				<-leaving
+			})
+		}()
+		await(t, "the hijacker", given)
+		return func() {
+			close(leaving)
+			want(t, "error", await(t, "the hijacker", l.ended), nil)
+		}
+	}
+	leave := hijack()
+	l.ask(t.Context())
+	l.wantLines(1, 0)
+	l.ask(t.Context()) // does not overtake
+	want(t, "error", await(t, "the refusal", l.ended), ErrQueueFull)
+	l.locked(l.steal)
+	l.wantLines(1, 0)
+	l.locked(l.steal)
+	l.wantStarted(0, 0)
+	l.end(0)
+	leave()
+	l.SetBounds(Bounds{1, 0, time.Minute})
+	leave = hijack()
+	l.ask(t.Context())
+	l.wantStarted(2, 0)
+	l.end(2)
+	leave()
+	wantIdle(l)
+}
+
 // With the ticks that a pool has: nobody waits behind a long request for much longer than a tick while a thread is free.
 func TestLanesWaitAtMostATick(t *testing.T) {
 	p, board := testRunner(t, Kind{Name: "lanes"}, Bounds{2, 10, time.Minute})

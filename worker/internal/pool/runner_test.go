@@ -150,15 +150,20 @@ func TestRunPassesAPanicOn(t *testing.T) {
 func TestRunPassesGoexitOn(t *testing.T) {
 	perRunner(t, 1, func(t *testing.T, p Runner, board *scoreboard.Board) {
 		const requests = 20
-		ended := make(chan bool, requests)
+		ended, all := make(chan bool, requests), make(chan struct{})
 		for range requests {
 			go func() {
 				returned := false
 				defer func() { ended <- returned }()
-				_ = serve(t.Context(), p, func(int) { runtime.Goexit() })
+				_ = serve(t.Context(), p, func(int) {
+					<-all
+					runtime.Goexit()
+				})
 				returned = true
 			}()
 		}
+		eventually(t, "the others to wait", func() bool { return board.Row(0).Waiting.Load() == requests-1 })
+		close(all)
 		for range requests {
 			want(t, "Run returned", await(t, "the end of the goroutine", ended), false)
 		}
@@ -172,13 +177,16 @@ func TestThreadGivenBackEarly(t *testing.T) {
 		leave := make(chan struct{})
 		var handlers sync.WaitGroup
 		before := runtime.NumGoroutine()
-		for range 5 {
+		for i := range 6 {
 			given := make(chan struct{})
 			handlers.Go(func() {
 				err := p.Run(t.Context(), 0, -1, func(thread int) {
 					p.Give(thread)
 					close(given)
 					<-leave
+					if i%2 == 1 {
+						runtime.Goexit()
+					}
 				})
 				if err != nil {
 					t.Error(err)
@@ -186,8 +194,10 @@ func TestThreadGivenBackEarly(t *testing.T) {
 			})
 			await(t, "the handler to start", given)
 		}
+		want(t, "error", serve(t.Context(), p, func(int) {}), nil)
 		close(leave)
 		handlers.Wait()
+		want(t, "error", serve(t.Context(), p, func(int) {}), nil)
 		eventually(t, "the replaced goroutines to end", func() bool { return runtime.NumGoroutine() <= before+1 })
 		wantQuiet(t, board)
 	})
@@ -196,6 +206,9 @@ func TestThreadGivenBackEarly(t *testing.T) {
 // A response stream keeps the thread behind its handler; meanwhile nothing runs on it.
 func TestThreadKeptBehindItsHandler(t *testing.T) {
 	perRunner(t, 1, func(t *testing.T, p Runner, board *scoreboard.Board) {
+		if l, ok := p.(*lanes); ok {
+			l.ticking = true // by the test
+		}
 		var kept int
 		if err := p.Run(t.Context(), 0, -1, func(thread int) { kept = thread }); err != nil {
 			t.Fatal(err)

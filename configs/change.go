@@ -17,7 +17,7 @@ func (c Changes) Empty() bool { return len(c.Live)+len(c.Restart)+len(c.Kept) ==
 
 // Take is the configuration that a running cluster can have of a wanted one, and what changes on the way. Both have been
 // checked. What only a new start can change stays, and so does what would not go with it: more workers or threads than the
-// scoreboard has room for.
+// scoreboard has room for, or a pool that does not go with the mode or the dispatch.
 func Take(running, wanted Config) (Config, Changes) {
 	taken := wanted
 	var kept []string
@@ -35,6 +35,13 @@ func Take(running, wanted Config) (Config, Changes) {
 	}
 	if taken.Threads > running.Cells() {
 		keep(*settingNamed("threads"))
+	}
+	if len(taken.poolRelations()) > 0 {
+		for _, s := range Changed(&running, &taken) {
+			if slices.Contains(ofPools, s.Name) {
+				keep(s)
+			}
+		}
 	}
 	changes := Changes{Kept: kept}
 	for _, s := range Changed(&running, &taken) {

@@ -72,6 +72,32 @@ func TestTake(t *testing.T) {
 	}
 }
 
+// What a new start can change only decides which pools there can be.
+func TestTakeKeepsPoolsThatDoNotGoWithWhatIsKept(t *testing.T) {
+	for name, test := range map[string]struct {
+		running, wanted func(*Config)
+		kept            []string
+	}{
+		"lanes after handoff":     {func(c *Config) { c.Dispatch = "handoff" }, func(c *Config) { c.Pool, c.OSThreads = "lanes", true }, []string{"dispatch", "os-threads", "pool"}},
+		"unbounded after handoff": {func(c *Config) { c.Dispatch = "handoff" }, func(c *Config) { c.Pool = "unbounded" }, []string{"dispatch", "pool"}},
+		"batches after handoff":   {func(c *Config) { c.Dispatch = "handoff" }, func(c *Config) { c.Pool, c.Batch = "queue", 4 }, []string{"batch", "dispatch", "pool"}},
+		"unbounded in process":    {func(c *Config) { c.Mode = "inprocess" }, func(c *Config) { c.Pool = "unbounded" }, []string{"mode", "pool"}},
+		"lanes in process":        {func(c *Config) { c.Mode = "inprocess" }, func(c *Config) { c.Pool = "lanes" }, []string{"mode"}},
+		"lanes":                   {func(*Config) {}, func(c *Config) { c.Pool = "lanes" }, nil},
+	} {
+		running, wanted := Default(), Default()
+		test.running(&running)
+		test.wanted(&wanted)
+		taken, changes := Take(running, wanted)
+		if slices.Sort(changes.Kept); !slices.Equal(changes.Kept, test.kept) {
+			t.Errorf("%s: kept %q, want %q", name, changes.Kept, test.kept)
+		}
+		if err := taken.Check(); err != nil {
+			t.Errorf("%s: what was taken is wrong: %v", name, err)
+		}
+	}
+}
+
 // In one process threads are counted by their number, so other ones need another process: workers do not.
 func TestTakeInProcess(t *testing.T) {
 	running := Default()

@@ -172,12 +172,7 @@ func (c *Config) relations() []problem {
 	if c.LogRequestsFile != "" && !c.LogRequests {
 		found = append(found, problem{c.quoted("log-requests-file"), " would stay empty: give ", name("log-requests"), " too"})
 	}
-	if c.Pool == "lease" && c.OSThreads {
-		found = append(found, problem{c.plain("os-threads"), " is for ", name("pool"), " queue: in pool lease a request runs on the goroutine of its connection, and no thread is there to lock"})
-	}
-	if c.Pool == "lease" && c.BusyPoll > 0 && c.BusyPoll <= maxDuration {
-		found = append(found, problem{c.plain("busy-poll"), " is for ", name("pool"), " queue: in pool lease no thread waits for requests"})
-	}
+	found = append(found, c.poolRelations()...)
 	if c.Engine == "fasthttp" && len(c.Program) > 0 {
 		found = append(found, problem{c.plain("engine"), " is for the reference application: the engine of ", mention{name: "program", value: c.Program[0]}, " is what it calls, worker.Serve or fasthttpworker.Serve"})
 	}

@@ -23,11 +23,12 @@ type Config struct {
 	Binds      []Bind
 	Backlog    int           // connections that may wait in a listener; 0: net.core.somaxconn
 	Dispatch   string        // how a connection reaches a worker: reuseport, shared or handoff
-	Pool       string        // how a request reaches a thread: lease or queue
+	Pool       string        // how a request reaches a thread: lease, queue, lanes or unbounded
 	Engine     string        // of the reference application: nethttp or fasthttp
 	GVL        bool          // GOMAXPROCS is 1 in each worker process
-	OSThreads  bool          // each thread of pool queue is an OS thread
-	BusyPoll   time.Duration // a thread of pool queue looks for a request for so long before it parks
+	OSThreads  bool          // each thread of pool queue or lanes is an OS thread
+	BusyPoll   time.Duration // a thread of pool queue or lanes looks for a request for so long before it parks
+	Batch      int           // requests that a thread of pool queue takes at once
 	Metrics    string        // host:port, or "off"
 
 	Program []string // argv of the workers; empty: the reference application
@@ -85,6 +86,7 @@ func Default() Config {
 		Binds:        []Bind{{Scheme: "tcp", Address: "127.0.0.1:9292"}},
 		Dispatch:     "reuseport",
 		Pool:         "lease",
+		Batch:        1,
 		Engine:       "nethttp",
 		Metrics:      "127.0.0.1:9394",
 		QueueDepth:   1024,

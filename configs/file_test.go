@@ -29,7 +29,7 @@ func TestFileErrors(t *testing.T) {
 
 		{"a map for a number", "threads: {a: b}\n", "FILE:1:10: threads is a map: give a whole number"},
 		{"a list for a number", "threads:\n  - 3\n", "FILE:2:3: threads is a list: give a whole number"},
-		{"a list for a choice", "pool: [lease]\n", "FILE:1:7: pool is a list: give lease or queue"},
+		{"a list for a choice", "pool: [lease]\n", "FILE:1:7: pool is a list: give lease, queue, lanes or unbounded"},
 		{"a list for workers", "workers: []\n", "FILE:1:10: workers is a list: give a whole number or auto"},
 		{"a map for a duration", "settle: {}\n", "FILE:1:9: settle is a map: give a duration such as 500ms, 10s or 2m"},
 		{"a map for a size", "max-body: {}\n", "FILE:1:11: max-body is a map: give a size such as 64KiB"},
@@ -56,7 +56,7 @@ func TestFileErrors(t *testing.T) {
 		{"size", "max-body: 10MBytes\n", `FILE:1:11: max-body "10MBytes" is no size: give a whole number of bytes, or one with a unit: KiB, MiB, GiB, KB, MB or GB`},
 		{"duration", "settle: 5\n", `FILE:1:9: settle "5" is no duration: give a number with a unit, such as 500ms, 10s or 2m`},
 		{"switch", "quiet: maybe\n", `FILE:1:8: quiet "maybe": give true or false`},
-		{"choice", "pool: Lease\n", `FILE:1:7: pool "Lease": give lease or queue`},
+		{"choice", "pool: Lease\n", `FILE:1:7: pool "Lease": give lease, queue, lanes or unbounded`},
 		{"bind", "bind: example.com:80\n", `FILE:1:7: bind "example.com:80": "example.com" is no IP address; write tcp://HOST:PORT`},
 		{"a zero byte", "pidfile: \"a\\0\"\n", `FILE:1:10: pidfile "a\x00" has a zero byte`},
 		{"a zero byte in an argument", "program: [a, \"b\\0\"]\n", `FILE:1:14: program "b\x00" has a zero byte`},

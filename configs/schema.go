@@ -17,12 +17,14 @@ var schema = slices.Concat(
 		number("max-workers", Fixed, 1, MaxSlots, "the most workers that scaling may reach", func(c *Config) *int { return &c.MaxWorkers }),
 		number("max-threads", Fixed, 0, MaxCells, "the most threads a worker that a reload may reach; 0: the larger of threads and 32", func(c *Config) *int { return &c.MaxThreads }),
 		choice("dispatch", Fixed, "reuseport shared handoff", "how connections reach workers: each a listener (reuseport), all one (shared), or passed on, too (handoff)", func(c *Config) *string { return &c.Dispatch }),
-		choice("pool", Restart, "lease queue", "how requests reach threads: lease, a request runs where it was read; queue, it is handed over to a thread", func(c *Config) *string { return &c.Pool }),
+		choice("pool", Restart, "lease queue", "how requests get threads: run where read (lease), or handed over (queue)", func(c *Config) *string { return &c.Pool }).
+			orForMeasuring("lanes unbounded"),
 		choice("engine", Restart, "nethttp fasthttp", "HTTP engine of the reference application; a program has its own", func(c *Config) *string { return &c.Engine }),
 		toggle("gvl", Restart, "one goroutine of a worker process runs Go code at a time, as under Ruby's lock: GOMAXPROCS=1", func(c *Config) *bool { return &c.GVL }),
-		toggle("os-threads", Restart, "lock each thread of pool queue to an OS thread", func(c *Config) *bool { return &c.OSThreads }).forMeasuring(),
-		duration("busy-poll", 0, "how long a thread of pool queue looks for its next request before it parks", func(c *Config) *time.Duration { return &c.BusyPoll }).
+		toggle("os-threads", Restart, "lock each thread of pool queue or lanes to an OS thread", func(c *Config) *bool { return &c.OSThreads }).forMeasuring(),
+		duration("busy-poll", 0, "how long a thread of pool queue or lanes looks for its next request before it parks", func(c *Config) *time.Duration { return &c.BusyPoll }).
 			needs(Restart).forMeasuring(),
+		number("batch", Restart, 1, 1024, "requests that a thread of pool queue takes at once, to run one after the other", func(c *Config) *int { return &c.Batch }).forMeasuring(),
 	),
 	in(
 		Addresses,

@@ -15,7 +15,7 @@ import (
 var others = map[string]struct{ written, text string }{
 	"mode":    {"inprocess", ""},
 	"workers": {"7", ""}, "threads": {"9", ""}, "max-workers": {"99", ""}, "max-threads": {"40", ""},
-	"dispatch": {"shared", ""}, "pool": {"queue", ""}, "engine": {"fasthttp", ""}, "gvl": {"true", ""}, "os-threads": {"true", ""}, "busy-poll": {"50000ns", "50µs"},
+	"dispatch": {"shared", ""}, "pool": {"queue", ""}, "engine": {"fasthttp", ""}, "gvl": {"true", ""}, "os-threads": {"true", ""}, "busy-poll": {"50000ns", "50µs"}, "batch": {"4", ""},
 	"bind": {"tcp://127.0.0.1:8080", ""}, "backlog": {"128", ""}, "metrics": {"off", ""}, "name": {"blog", ""}, "control": {"/run/blog.sock", ""},
 	"max-connections": {"1000", ""}, "max-requests-per-connection": {"100", ""}, "queue-depth": {"16", ""},
 	"max-head": {"8KiB", ""}, "max-body": {"10MB", "10000000"}, "buffer-body": {"131072", "128KiB"}, "buffer-response": {"1024KiB", "1MiB"},
@@ -27,7 +27,7 @@ var others = map[string]struct{ written, text string }{
 }
 
 // needs are the settings that go with no default of another one.
-var needs = map[string]string{"group": "user", "log-requests-file": "log-requests", "os-threads": "pool", "busy-poll": "pool"}
+var needs = map[string]string{"group": "user", "log-requests-file": "log-requests", "os-threads": "pool", "busy-poll": "pool", "batch": "pool"}
 
 // Each row says all that is shown of it, has a field of its own, and no field is without a row.
 func TestSchema(t *testing.T) {
@@ -148,8 +148,16 @@ func TestMeasuring(t *testing.T) {
 	}
 	c.BusyPoll = time.Microsecond
 	c.OSThreads = true
-	if got, want := c.Measuring(), []string{"os-threads", "busy-poll"}; !slices.Equal(got, want) {
+	c.Batch = 2
+	if got, want := c.Measuring(), []string{"os-threads", "busy-poll", "batch"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
+	}
+	for pool, want := range map[string][]string{"lease": nil, "queue": nil, "lanes": {"pool=lanes"}, "unbounded": {"pool=unbounded"}} {
+		c := Default()
+		c.Pool = pool
+		if got := c.Measuring(); !slices.Equal(got, want) {
+			t.Errorf("pool %s: %q, want %q", pool, got, want)
+		}
 	}
 }
 

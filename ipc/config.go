@@ -6,9 +6,10 @@ import "time"
 // Limits, which Configure changes while the worker runs.
 type WorkerConfig struct {
 	Limits
-	Pool        string        `json:"pool,omitempty"`         // lease or queue; empty: lease
-	OSThreads   bool          `json:"os_threads,omitempty"`   // of pool queue: each thread is locked to an OS thread
-	BusyPoll    time.Duration `json:"busy_poll,omitempty"`    // of pool queue: a thread looks for a request for so long before it parks
+	Pool        string        `json:"pool,omitempty"`         // lease, queue, lanes or unbounded; empty: lease
+	OSThreads   bool          `json:"os_threads,omitempty"`   // of pools queue and lanes: each thread is locked to an OS thread
+	BusyPoll    time.Duration `json:"busy_poll,omitempty"`    // of pools queue and lanes: a thread looks for a request for so long before it parks
+	Batch       int           `json:"batch,omitempty"`        // of pool queue: requests that a thread takes at once; 0 is 1
 	Handoff     bool          `json:"handoff,omitempty"`      // connections are passed on to siblings
 	MaxHead     int           `json:"max_head,omitempty"`     // bytes of a request head; 0: what the engine takes
 	LogRequests string        `json:"log_requests,omitempty"` // text or json; empty: requests are not logged

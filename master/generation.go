@@ -86,7 +86,7 @@ func procs(c configs.Config, given string) string {
 
 // workerConfig is what workers must know, but for the limits.
 func workerConfig(c configs.Config) ipc.WorkerConfig {
-	w := ipc.WorkerConfig{Pool: c.Pool, OSThreads: c.OSThreads, BusyPoll: c.BusyPoll, Handoff: c.Dispatch == "handoff", MaxHead: int(c.MaxHead)}
+	w := ipc.WorkerConfig{Pool: c.Pool, OSThreads: c.OSThreads, BusyPoll: c.BusyPoll, Batch: c.Batch, Handoff: c.Dispatch == "handoff", MaxHead: int(c.MaxHead)}
 	if c.LogRequests {
 		w.LogRequests = c.LogFormat
 	}

@@ -78,7 +78,7 @@ const chunksSize = 7 * 39 * 40 * 79 / 6
 
 // One line for each request of a connection, with what the client got.
 func TestAccessLog(t *testing.T) {
-	for _, pool := range []string{"lease", "queue"} {
+	for _, pool := range []string{"lease", "queue", "lanes", "unbounded"} {
 		for _, buffer := range []int{0, 64 << 10} {
 			t.Run(fmt.Sprint(pool, " ", buffer), func(t *testing.T) {
 				t.Parallel()

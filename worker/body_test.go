@@ -91,7 +91,7 @@ func TestBufferedBodiesAreLikeOthers(t *testing.T) {
 	server := &http.Server{Handler: bodies()}
 	go server.Serve(bare)
 	t.Cleanup(func() { server.Close() })
-	for _, pool := range []string{"lease", "queue"} {
+	for _, pool := range []string{"lease", "queue", "lanes"} {
 		for _, protocol := range []string{"http", "https h1"} {
 			t.Run(pool+" "+protocol, func(t *testing.T) {
 				t.Parallel()

@@ -18,10 +18,10 @@ func together(pool string) func(*setup) {
 	return func(s *setup) { s.config.Pool, s.config.Workers, s.config.Threads = pool, 3, 2 }
 }
 
-// perPool runs a test for both of them.
+// perPool runs a test for each that bounds how many handlers run.
 func perPool(t *testing.T, test func(t *testing.T, pool string)) {
 	t.Parallel()
-	for _, pool := range []string{"lease", "queue"} {
+	for _, pool := range []string{"lease", "queue", "lanes"} {
 		t.Run(pool, func(t *testing.T) {
 			t.Parallel()
 			test(t, pool)

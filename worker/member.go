@@ -202,10 +202,14 @@ func (m *member) makePool() error {
 		}
 	}
 	m.SetLimits(l)
-	var err error
-	m.Pool, err = pool.New(pool.Kind{Name: m.Config.Pool, OSThreads: m.Config.OSThreads, BusyPoll: m.Config.BusyPoll}, cells, m.Row, m.Clock, engine.Bounds(&l))
-	if err != nil || m.siblings == nil {
+	kind := pool.Kind{Name: m.Config.Pool, OSThreads: m.Config.OSThreads, BusyPoll: m.Config.BusyPoll, Batch: m.Config.Batch}
+	p, err := pool.New(kind, cells, m.Row, m.Clock, engine.Bounds(&l))
+	if err != nil {
 		return err
+	}
+	m.SetPool(p)
+	if m.siblings == nil {
+		return nil
 	}
 	line, ok := m.Pool.(pool.Line)
 	if !ok {

@@ -18,7 +18,7 @@ import (
 func TestHeartbeatGoesThroughThePool(t *testing.T) {
 	m := newTestMember(testConfig())
 	for range m.Config.Threads {
-		if _, err := m.Pool.Take(t.Context(), 0); err != nil { // long requests are no reason to miss a beat
+		if _, err := m.Pool.(pool.Taker).Take(t.Context(), 0); err != nil { // long requests are no reason to miss a beat
 			t.Fatal(err)
 		}
 	}

@@ -122,7 +122,7 @@ func TestSlowClientsHoldNoThread(t *testing.T) {
 		},
 		{"response", "GET /big HTTP/1.1\r\nHost: test\r\n\r\n", func(_ *testWorker, returned int64) int { return int(returned) }, "", string(big)},
 	} {
-		for _, pool := range []string{"lease", "queue"} {
+		for _, pool := range []string{"lease", "queue", "lanes"} {
 			t.Run(test.name+" "+pool, func(t *testing.T) {
 				t.Parallel()
 				var returned atomic.Int64

@@ -61,7 +61,7 @@ func TestWaysAreMeasured(t *testing.T) {
 	}
 	cells := map[string][]string{
 		"dispatch": {"reuseport", "shared", "handoff"},
-		"pool":     {"lease", "handoff lease", "inprocess lease", "queue", "handoff queue", "inprocess queue", "queue, OS threads"},
+		"pool":     {"lease", "handoff lease", "inprocess lease", "queue", "handoff queue", "inprocess queue", "lanes", "inprocess lanes", "unbounded", "queue, batches of 4", "queue, OS threads"},
 		"tail":     {"one process, one queue", "reuseport", "shared", "handoff", "puma", "node"}, // nginx cannot wait
 	}
 	for _, s := range made {

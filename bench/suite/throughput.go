@@ -114,10 +114,17 @@ func pool(o Options) Suite {
 		spec := prefork(o.Workers, o.Threads)
 		spec.Pool = way
 		s.Cells = append(s.Cells, cells(steps, way, spec)...)
-		spec.Dispatch = "handoff"
-		s.Cells = append(s.Cells, cells(steps, "handoff "+way, spec)...)
-		s.Cells = append(s.Cells, cells(steps, "inprocess "+way, inprocess(o.Workers, o.Threads, way))...)
+		if way == "lease" || way == "queue" { // others are refused with handoff
+			spec.Dispatch = "handoff"
+			s.Cells = append(s.Cells, cells(steps, "handoff "+way, spec)...)
+		}
+		if way != "unbounded" { // which is refused in process
+			s.Cells = append(s.Cells, cells(steps, "inprocess "+way, inprocess(o.Workers, o.Threads, way))...)
+		}
 	}
+	batches := with(prefork(o.Workers, o.Threads), "--batch", "4")
+	batches.Pool = "queue"
+	s.Cells = append(s.Cells, cells(steps, "queue, batches of 4", batches)...)
 	locked := with(prefork(o.Workers, o.Threads), "--os-threads")
 	locked.Pool = "queue"
 	s.Cells = append(s.Cells, cells(steps, "queue, OS threads", locked)...)

@@ -75,7 +75,7 @@ func (m *fakeMaster) wantLogged(wanted ...told) []logLine {
 // One line for each request of a connection, with what the client got.
 func TestAccessLog(t *testing.T) {
 	for _, role := range []string{"serve", "streams", "tls"} {
-		for _, pool := range []string{"lease", "queue"} {
+		for _, pool := range []string{"lease", "queue", "lanes"} {
 			t.Run(role+" "+pool, func(t *testing.T) {
 				t.Parallel()
 				m := spawn(t, role, logging, func(c *ipc.WorkerConfig) { c.Pool = pool })

@@ -84,7 +84,7 @@ func TestPipelining(t *testing.T) {
 }
 
 func TestPanics(t *testing.T) {
-	for _, pool := range []string{"lease", "queue"} {
+	for _, pool := range []string{"lease", "queue", "lanes", "unbounded"} {
 		t.Run(pool, func(t *testing.T) {
 			t.Parallel()
 			m := spawn(t, "serve", func(c *ipc.WorkerConfig) { c.Pool = pool })
@@ -119,7 +119,7 @@ func TestPanics(t *testing.T) {
 
 // No more handlers run than there are threads; who finds too many waiting is refused.
 func TestThreads(t *testing.T) {
-	for _, pool := range []string{"lease", "queue"} {
+	for _, pool := range []string{"lease", "queue", "lanes"} {
 		t.Run(pool, func(t *testing.T) {
 			t.Parallel()
 			m := spawn(t, "serve", func(c *ipc.WorkerConfig) { c.Pool, c.Threads, c.QueueDepth = pool, 2, 1 })
@@ -156,7 +156,7 @@ func TestThreads(t *testing.T) {
 
 // With the threads of all workers in one process, each is counted in the row of its worker; what no thread does, in the first.
 func TestThreadsCountForTheirWorker(t *testing.T) {
-	for _, pool := range []string{"lease", "queue"} {
+	for _, pool := range []string{"lease", "queue", "lanes"} {
 		t.Run(pool, func(t *testing.T) {
 			t.Parallel()
 			m := spawn(t, "serve", func(c *ipc.WorkerConfig) { c.Pool, c.Workers, c.Threads, c.QueueDepth = pool, 2, 2, 0 })

@@ -69,11 +69,11 @@ func newWorker(t testing.TB, binds ...ipc.Bind) *engine.Worker {
 	for i := range w.Config.Threads {
 		cells = append(cells, board.Cell(0, i))
 	}
-	var err error
-	w.Pool, err = pool.New(pool.Kind{}, cells, w.Row, w.Clock, pool.Bounds{})
+	threads, err := pool.New(pool.Kind{}, cells, w.Row, w.Clock, pool.Bounds{})
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.SetPool(threads)
 	w.SetLimits(w.Config.Limits)
 	return w
 }

@@ -40,20 +40,25 @@ func (e *fast) serve(ctx *fasthttp.RequestCtx, c *conn, readable int64) {
 	if readable == 0 {
 		readable = e.worker.Clock.Now()
 	}
-	if err := e.worker.Take(context.Background(), c.Held(), readable, c.bound); err != nil {
+	if err := e.onThread(ctx, c, readable); err != nil {
 		if c.entry != nil {
 			c.entry.Waited(time.Duration(e.worker.Clock.Now() - readable))
 		}
 		e.worker.Row.Refused.Add(1)
 		refuse(ctx, fasthttp.StatusServiceUnavailable, "service unavailable: "+err.Error())
 		ctx.Response.Header.Set(fasthttp.HeaderRetryAfter, "1")
-		return
 	}
-	if p := e.worker.Pool; !p.Inline() {
-		p.Run(c.Held().Thread(), func() { e.run(ctx, c, readable) })
-		return
+}
+
+func (e *fast) onThread(ctx *fasthttp.RequestCtx, c *conn, readable int64) error {
+	if !e.worker.Inline() {
+		return e.worker.Run(context.Background(), c.Held(), readable, c.bound, func() { e.run(ctx, c, readable) })
 	}
-	e.run(ctx, c, readable)
+	err := e.worker.Take(context.Background(), c.Held(), readable, c.bound)
+	if err == nil {
+		e.run(ctx, c, readable)
+	}
+	return err
 }
 
 func (e *fast) run(ctx *fasthttp.RequestCtx, c *conn, readable int64) {

@@ -10,7 +10,7 @@ import (
 
 // A response stream is produced after the handler has returned: its thread is held until then.
 func TestStreamHoldsItsThread(t *testing.T) {
-	for _, pool := range []string{"lease", "queue"} {
+	for _, pool := range []string{"lease", "queue", "lanes", "unbounded"} {
 		t.Run(pool, func(t *testing.T) {
 			t.Parallel()
 			m := spawn(t, "serve", func(c *ipc.WorkerConfig) { c.Pool = pool })

@@ -27,27 +27,53 @@ func (h *Held) Forget() {
 // Keep notes a thread that was taken.
 func (h *Held) Keep(thread int) { h.thread.Store(int32(thread) + 1) }
 
+// Inline says that a handler runs where its request was read, with a thread that it is to Take. Else it is to Run.
+func (w *Worker) Inline() bool { return w.runner == nil }
+
 // Take waits for a thread, and notes it in held, unless the request has one already. It stands in line since it became readable; 0: now.
 // bound is called if it has to wait: it tells why the request cannot be passed on to a sibling, as scoreboard.Stayed….
 func (w *Worker) Take(ctx context.Context, held *Held, since int64, bound func() int) error {
-	if held.Thread() >= 0 {
+	if w.has(held, bound) {
 		return nil
 	}
-	if w.Line != nil {
-		if thread, ok := w.Line.TryTake(); ok {
-			held.Keep(thread)
-			return nil
-		}
-		w.Row.Handoff.Stayed[bound()].Add(1)
-	}
-	thread, err := w.Pool.Take(ctx, since)
+	thread, err := w.taker.Take(ctx, since)
 	if err == nil {
-		held.Keep(thread)
-		if w.Shares != nil {
-			held.share.Store(int32(thread/w.Config.Threads) + 1)
-		}
+		w.keep(held, thread)
 	}
 	return err
+}
+
+// Run is Take, and runs f on the thread's goroutine. It returns when f has.
+func (w *Worker) Run(ctx context.Context, held *Held, since int64, bound func() int, f func()) error {
+	w.has(held, bound)
+	return w.runner.Run(ctx, since, held.Thread(), func(thread int) {
+		w.keep(held, thread)
+		f()
+	})
+}
+
+// has says whether the request has a thread, now that it has tried to take one without waiting if it could be passed on.
+func (w *Worker) has(held *Held, bound func() int) bool {
+	if held.Thread() >= 0 {
+		return true
+	}
+	if w.Line == nil {
+		return false
+	}
+	if thread, ok := w.Line.TryTake(); ok {
+		held.Keep(thread)
+		return true
+	}
+	w.Row.Handoff.Stayed[bound()].Add(1)
+	return false
+}
+
+// keep notes a thread, and whose it is.
+func (w *Worker) keep(held *Held, thread int) {
+	held.Keep(thread)
+	if w.Shares != nil {
+		held.share.Store(int32(thread/w.Config.Threads) + 1)
+	}
 }
 
 // Account is the row in which a request is counted: that of the worker whose thread it has, or had until it is forgotten. One

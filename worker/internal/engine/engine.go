@@ -72,7 +72,7 @@ type Worker struct {
 	// worker. Nil: there is one worker.
 	Shares []*scoreboard.Row
 	Clock  scoreboard.Clock
-	Pool   pool.Pool
+	Pool   pool.Pool // set by SetPool
 	Line   pool.Line // the same; nil if requests are not passed on to siblings
 	Idle   func()    // called when a thread is free and nobody waits; nil likewise
 	Log    *slog.Logger
@@ -92,6 +92,15 @@ type Worker struct {
 
 	Draining atomic.Bool
 	limits   atomic.Pointer[ipc.Limits]
+	taker    pool.Taker  // the pool, if it is one
+	runner   pool.Runner // likewise
+}
+
+// SetPool gives the worker its threads.
+func (w *Worker) SetPool(p pool.Pool) {
+	w.Pool = p
+	w.taker, _ = p.(pool.Taker)
+	w.runner, _ = p.(pool.Runner)
 }
 
 // Secure says whether the worker speaks TLS on a bind.

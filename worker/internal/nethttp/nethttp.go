@@ -210,6 +210,9 @@ func (q *request) bound() int {
 	return scoreboard.StayedBuffered
 }
 
+// buffers says whether its connection can buffer the response.
+func (q *request) buffers() bool { return q.c != nil && q.r.ProtoMajor == 1 }
+
 // ServeHTTP is called at the complete head of each request: it takes a thread, runs the handler and gives it back.
 func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := request{w: w, r: r}
@@ -267,31 +270,39 @@ func (e *Engine) dispatch(q *request) {
 	if q.readable == 0 || read {
 		q.readable = e.worker.Clock.Now() // a pipelined request, a stream, or one whose body has arrived now
 	}
-	if err := e.worker.Take(q.r.Context(), q.held, q.readable, q.bound); err != nil {
+	if q.buffers() {
+		defer q.c.Buffer(false) // after the thread was given back
+	}
+	if err := e.serve(q); err != nil {
 		if q.entry != nil {
 			q.entry.Waited(time.Duration(e.worker.Clock.Now() - q.readable))
 		}
 		e.refuse(q.w, err)
-		return
 	}
-	if q.c != nil && q.r.ProtoMajor == 1 {
-		q.c.Buffer(true)
-		defer q.c.Buffer(false) // after the thread was given back
-	}
-	if e.worker.Pool.Inline() {
-		e.run(q)
-		return
-	}
-	e.runElsewhere(*q)
 }
 
-// runElsewhere runs the handler on the thread's own goroutine. It has a copy, so that a request that runs inline stays on
+// serve runs the handler on a thread, or says why there is none.
+func (e *Engine) serve(q *request) error {
+	if !e.worker.Inline() {
+		return e.serveElsewhere(*q)
+	}
+	err := e.worker.Take(q.r.Context(), q.held, q.readable, q.bound)
+	if err == nil {
+		e.run(q)
+	}
+	return err
+}
+
+// serveElsewhere runs the handler on the thread's own goroutine. It has a copy, so that a request that runs inline stays on
 // its stack.
-func (e *Engine) runElsewhere(q request) {
-	e.worker.Pool.Run(q.held.Thread(), func() { e.run(&q) })
+func (e *Engine) serveElsewhere(q request) error {
+	return e.worker.Run(q.r.Context(), q.held, q.readable, q.bound, func() { e.run(&q) })
 }
 
 func (e *Engine) run(q *request) {
+	if q.buffers() {
+		q.c.Buffer(true)
+	}
 	started := e.worker.Begin(q.held, q.readable, q.r.Method, q.r.URL.Path, q.entry)
 	returned := false
 	defer func() {

@@ -22,15 +22,8 @@ type lease struct {
 	mu      sync.Mutex
 	bounds  Bounds
 	queue   list.List // of *waiter, by since
-	movable int       // of them
-}
-
-type waiter struct {
-	place    chan Place // capacity 1
-	since    int64
-	deadline int64
-	movable  bool
-	doubtful bool // a sibling keeps a thread here, and may never use it
+	batches batches   // of pool queue
+	movable int       // of those in the queue
 }
 
 func newLease(cells []*scoreboard.Cell, row *scoreboard.Row, clock scoreboard.Clock, b Bounds) *lease {
@@ -43,12 +36,12 @@ func (p *lease) Take(ctx context.Context, since int64) (int, error) {
 		p.mu.Unlock()
 		return thread, nil
 	}
-	place, err := p.lineUp(since, false)
+	w, err := p.lineUp(since, false)
 	p.mu.Unlock()
 	if err != nil {
 		return 0, err
 	}
-	given, err := p.wait(ctx.Done(), place, func() {})
+	given, err := p.wait(ctx.Done(), w, func() {})
 	return given.Thread, err
 }
 
@@ -72,8 +65,8 @@ func (p *lease) tryTake() (int, bool) {
 }
 
 // lineUp puts a request behind those that have waited longer.
-func (p *lease) lineUp(since int64, movable bool) (place *list.Element, err error) {
-	if p.queue.Len() >= p.bounds.Depth {
+func (p *lease) lineUp(since int64, movable bool) (*waiter, error) {
+	if p.inLine() >= p.bounds.Depth {
 		return nil, ErrQueueFull
 	}
 	if since == 0 {
@@ -83,30 +76,25 @@ func (p *lease) lineUp(since int64, movable bool) (place *list.Element, err erro
 	for _, c := range p.cells[:p.bounds.Threads] {
 		w.doubtful = w.doubtful || c.Reserved()
 	}
-	before := p.queue.Back()
-	for before != nil && before.Value.(*waiter).since > since {
-		before = before.Prev()
-	}
-	if before == nil {
-		place = p.queue.PushFront(w)
-	} else {
-		place = p.queue.InsertAfter(w, before)
-	}
+	w.stand(&p.queue)
 	if movable {
 		p.movable++
 	}
 	p.publish()
-	return place, nil
+	return w, nil
 }
 
-// leave takes a request out of the queue.
-func (p *lease) leave(place *list.Element) *waiter {
-	w := p.queue.Remove(place).(*waiter)
+// inLine is how many requests wait.
+func (p *lease) inLine() int { return p.queue.Len() + p.batches.len }
+
+// leave takes a request out of its line.
+func (p *lease) leave(w *waiter) {
+	p.batches.left(w.line, &p.queue)
+	w.step()
 	if w.movable {
 		p.movable--
 	}
 	p.publish()
-	return w
 }
 
 // Who waits looks again after a while, and then ever less often: hints can be lost between three workers, and a thread that a
@@ -117,8 +105,7 @@ const (
 )
 
 // wait waits for what a request in the queue is given. again is called each time that one which can be passed on looks again.
-func (p *lease) wait(gone <-chan struct{}, place *list.Element, again func()) (Place, error) {
-	w := place.Value.(*waiter)
+func (p *lease) wait(gone <-chan struct{}, w *waiter, again func()) (Place, error) {
 	left := func() time.Duration { return time.Duration(w.deadline - p.clock.Now()) }
 	pause := firstLook
 	if !w.movable && !w.doubtful {
@@ -153,7 +140,7 @@ func (p *lease) wait(gone <-chan struct{}, place *list.Element, again func()) (P
 		return given, nil
 	default:
 	}
-	p.leave(place)
+	p.leave(w)
 	return Place{}, err
 }
 
@@ -168,23 +155,30 @@ func (p *lease) settle() {
 func (p *lease) Give(thread int) (idle bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.queue.Len() == 0 || thread >= p.bounds.Threads {
-		p.cells[thread].Give()
-		return thread < p.bounds.Threads
+	if thread < p.bounds.Threads && p.handOver(thread) {
+		return false
 	}
-	p.handOver(thread)
-	return false
+	p.cells[thread].Give()
+	return thread < p.bounds.Threads
 }
 
-// handOver gives a taken thread to the first waiter. It is called with the mutex held.
-func (p *lease) handOver(thread int) {
-	p.leave(p.queue.Front()).place <- Place{Thread: thread}
+// handOver gives a taken thread to the request that it is to run next. It is false if there is none. It is called with the
+// mutex held.
+func (p *lease) handOver(thread int) bool {
+	w := head(p.batches.fill(thread, &p.queue))
+	if w == nil {
+		return false
+	}
+	p.leave(w)
+	w.place <- Place{Thread: thread}
+	return true
 }
 
 func (p *lease) SetBounds(b Bounds) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.bounds = b
+	p.batches.scatter(b.Threads, &p.queue)
 	p.serveWaiting()
 }
 
@@ -200,20 +194,12 @@ func (p *lease) serveWaiting() {
 	}
 }
 
-func (p *lease) Inline() bool { return true }
-
-func (p *lease) Run(_ int, f func()) { f() }
-
 func (p *lease) Cell(thread int) *scoreboard.Cell { return p.cells[thread] }
 
 // publish tells the scoreboard who waits. It is called with the mutex held.
 func (p *lease) publish() {
-	p.row.Waiting.Store(int64(p.queue.Len()))
-	oldest := int64(0)
-	if first := p.queue.Front(); first != nil {
-		oldest = first.Value.(*waiter).since
-	}
-	p.row.OldestWaiting.Store(oldest)
+	p.row.Waiting.Store(int64(p.inLine()))
+	p.row.OldestWaiting.Store(earlier(headSince(&p.queue), p.batches.since()))
 	p.publishMovable()
 }
 

@@ -167,10 +167,11 @@ func TestLeaseHandOverWins(t *testing.T) {
 	gone, leave := context.WithCancel(t.Context())
 	leave()
 	for range 100 { // select chooses at random
-		place := p.queue.PushBack(&waiter{place: make(chan Place, 1)})
-		w := p.leave(place) // as give does
+		w := &waiter{place: make(chan Place, 1)}
+		w.stand(&p.queue)
+		p.leave(w) // as give does
 		w.place <- Place{Thread: 7}
-		if given, err := p.wait(gone.Done(), place, nil); given.Thread != 7 || err != nil {
+		if given, err := p.wait(gone.Done(), w, nil); given.Thread != 7 || err != nil {
 			t.Fatalf("thread %d, %v; want the 7 that was handed over", given.Thread, err)
 		}
 	}

@@ -1,15 +1,13 @@
 package pool
 
 import (
-	"container/list"
-
 	"github.com/prefork/cluster/ipc/scoreboard"
 )
 
 // Line is a Pool whose requests may also run in a sibling: a process with free threads of its own
 // (docs/adr/0010-handoff.md).
 type Line interface {
-	Pool
+	Taker
 	// TryTake takes a thread if one is free and nobody waits.
 	TryTake() (thread int, ok bool)
 	// Enter puts a request that can be passed on in line, since it became readable. It is to Wait.
@@ -35,23 +33,23 @@ func (p Place) Elsewhere() bool { return p.Reservation != 0 }
 
 // Waiting is a request in line that can be passed on.
 type Waiting struct {
-	pool  *lease
-	place *list.Element
+	pool   *lease
+	waiter *waiter
 }
 
 func (p *lease) Enter(since int64) (*Waiting, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	place, err := p.lineUp(since, true)
+	w, err := p.lineUp(since, true)
 	if err != nil {
 		return nil, err
 	}
 	p.serveWaiting() // a thread may have become free since the caller has looked
-	return &Waiting{pool: p, place: place}, nil
+	return &Waiting{pool: p, waiter: w}, nil
 }
 
 // Wait waits for a place. The error is ErrQueueTimeout. again is called from time to time, to look at the siblings once more.
-func (w *Waiting) Wait(again func()) (Place, error) { return w.pool.wait(nil, w.place, again) }
+func (w *Waiting) Wait(again func()) (Place, error) { return w.pool.wait(nil, w.waiter, again) }
 
 func (p *lease) Send(to Place) bool {
 	p.mu.Lock()
@@ -60,26 +58,27 @@ func (p *lease) Send(to Place) bool {
 	if first == nil {
 		return false
 	}
-	p.leave(first).place <- to
+	p.leave(first)
+	first.place <- to
 	return true
 }
 
 // firstMovable is called with the mutex held, as the next two are.
-func (p *lease) firstMovable() *list.Element {
+func (p *lease) firstMovable() *waiter {
 	if p.movable == 0 {
 		return nil
 	}
-	first := p.queue.Front()
-	for !first.Value.(*waiter).movable {
-		first = first.Next()
+	at := p.queue.Front()
+	for !at.Value.(*waiter).movable {
+		at = at.Next()
 	}
-	return first
+	return at.Value.(*waiter)
 }
 
 func (p *lease) publishMovable() {
 	oldest := int64(0)
 	if first := p.firstMovable(); first != nil {
-		oldest = first.Value.(*waiter).since
+		oldest = first.since
 	}
 	if p.row.Handoff.OldestMovable.Load() != oldest { // siblings read it all the time: a store takes it out of their caches
 		p.row.Handoff.OldestMovable.Store(oldest)

@@ -89,7 +89,9 @@ func (s *inboxSource) Accept() (net.Conn, error) {
 		}
 		switch {
 		case err == nil && s.packet.Kind == inbox.Free && s.connection == nil:
-			s.m.relieve(true)
+			if s.m.waits() {
+				s.m.relieve(true)
+			}
 		case err == nil && s.connection != nil:
 			if c := s.admit(); c != nil {
 				return c, nil

@@ -216,6 +216,7 @@ func (m *member) makePool() error {
 		return fmt.Errorf("requests of pool %s cannot be passed on to siblings", m.Config.Pool)
 	}
 	m.Line, m.Idle = line, m.siblings.Offer
+	line.Look(m.look)
 	return nil
 }
 

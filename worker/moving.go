@@ -194,16 +194,15 @@ func (v *mover) lineUp() (int, error) {
 	}
 	v.waits.Store(true)
 	defer v.waits.Store(false)
-	again := func() { m.relieve(false) }
 	for full := false; v.hops < inbox.MaxHops; { // else it waits in the engine
 		waiting, err := m.Line.Enter(c.readable.Load())
 		if err != nil {
 			break // the engine will be told the same, and answers
 		}
-		if !full && !m.relieve(false) { // a full inbox would be chosen again
+		if !full && m.waits() && !m.relieve(false) { // a full inbox would be chosen again
 			m.Row.Handoff.Stayed[scoreboard.StayedNoTarget].Add(1)
 		}
-		place, err := waiting.Wait(again)
+		place, err := waiting.Wait()
 		if err != nil {
 			break
 		}
@@ -223,11 +222,11 @@ func (v *mover) lineUp() (int, error) {
 	return v.result(v.raw.Control(v.readNow))
 }
 
-// relieve gives the request that waits longest a thread of a sibling. It is false if nobody waits or no sibling has one.
+// waits says whether a request is in line that can be passed on.
+func (m *member) waits() bool { return m.Row.Handoff.OldestMovable.Load() != 0 }
+
+// relieve gives the request that waits longest a thread of a sibling. It is false if none is free.
 func (m *member) relieve(hinted bool) bool {
-	if m.Row.Handoff.OldestMovable.Load() == 0 {
-		return !hinted // it has got a thread here meanwhile
-	}
 	to, ok := m.siblings.Reserve()
 	if !ok {
 		return false
@@ -237,6 +236,12 @@ func (m *member) relieve(hinted bool) bool {
 		m.siblings.Withdraw(to)
 	}
 	return true
+}
+
+// look is for requests whose hint was lost.
+func (m *member) look() {
+	for m.waits() && m.relieve(false) {
+	}
 }
 
 // send passes the connection on. It is false if that failed: then it is still here.

@@ -24,6 +24,8 @@ type lease struct {
 	queue   list.List // of *waiter, by since
 	batches batches   // of pool queue
 	movable int       // of those in the queue
+	looking bool      // lookAgain will be called
+	look    func()    // for threads of siblings
 }
 
 func newLease(cells []*scoreboard.Cell, row *scoreboard.Row, clock scoreboard.Clock, b Bounds) *lease {
@@ -41,7 +43,7 @@ func (p *lease) Take(ctx context.Context, since int64) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	given, err := p.wait(ctx.Done(), w, func() {})
+	given, err := p.wait(ctx.Done(), w)
 	return given.Thread, err
 }
 
@@ -73,14 +75,12 @@ func (p *lease) lineUp(since int64, movable bool) (*waiter, error) {
 		since = p.clock.Now()
 	}
 	w := &waiter{place: make(chan Place, 1), since: since, deadline: since + int64(p.bounds.Timeout), movable: movable}
-	for _, c := range p.cells[:p.bounds.Threads] {
-		w.doubtful = w.doubtful || c.Reserved()
-	}
 	w.stand(&p.queue)
 	if movable {
 		p.movable++
 	}
 	p.publish()
+	p.lookLater()
 	return w, nil
 }
 
@@ -97,41 +97,18 @@ func (p *lease) leave(w *waiter) {
 	p.publish()
 }
 
-// Who waits looks again after a while, and then ever less often: hints can be lost between three workers, and a thread that a
-// sibling has reserved may become free without anybody being told (internal/handoffmodel).
-const (
-	firstLook = 5 * time.Millisecond
-	lastLook  = 100 * time.Millisecond
-)
-
-// wait waits for what a request in the queue is given. again is called each time that one which can be passed on looks again.
-func (p *lease) wait(gone <-chan struct{}, w *waiter, again func()) (Place, error) {
-	left := func() time.Duration { return time.Duration(w.deadline - p.clock.Now()) }
-	pause := firstLook
-	if !w.movable && !w.doubtful {
-		pause = left()
-	}
-	timer := time.NewTimer(min(pause, left()))
+// wait waits for what a request in the queue is given.
+func (p *lease) wait(gone <-chan struct{}, w *waiter) (Place, error) {
+	timer := time.NewTimer(time.Duration(w.deadline - p.clock.Now()))
 	defer timer.Stop()
 	var err error
-	for err == nil {
-		select {
-		case given := <-w.place:
-			return given, nil
-		case <-gone:
-			err = ErrClientGone
-		case <-timer.C:
-			if left() <= 0 {
-				err = ErrQueueTimeout
-				break
-			}
-			p.settle()
-			if w.movable {
-				again()
-			}
-			pause = min(2*pause, lastLook)
-			timer.Reset(min(pause, left()))
-		}
+	select {
+	case given := <-w.place:
+		return given, nil
+	case <-timer.C:
+		err = ErrQueueTimeout
+	case <-gone:
+		err = ErrClientGone
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -142,14 +119,6 @@ func (p *lease) wait(gone <-chan struct{}, w *waiter, again func()) (Place, erro
 	}
 	p.leave(w)
 	return Place{}, err
-}
-
-// settle gives those who wait the threads that siblings have given back or have reserved for too long.
-func (p *lease) settle() {
-	p.Expire()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.serveWaiting()
 }
 
 func (p *lease) Give(thread int) (idle bool) {

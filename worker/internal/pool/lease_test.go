@@ -171,7 +171,7 @@ func TestLeaseHandOverWins(t *testing.T) {
 		w.stand(&p.queue)
 		p.leave(w) // as give does
 		w.place <- Place{Thread: 7}
-		if given, err := p.wait(gone.Done(), w, nil); given.Thread != 7 || err != nil {
+		if given, err := p.wait(gone.Done(), w); given.Thread != 7 || err != nil {
 			t.Fatalf("thread %d, %v; want the 7 that was handed over", given.Thread, err)
 		}
 	}

@@ -1,6 +1,8 @@
 package pool
 
 import (
+	"time"
+
 	"github.com/prefork/cluster/ipc/scoreboard"
 )
 
@@ -18,6 +20,8 @@ type Line interface {
 	Claim(thread int, r scoreboard.Reservation) bool
 	// Expire ends reservations that are too old.
 	Expire()
+	// Look has f called from time to time while a request waits that can be passed on, to look for threads of siblings.
+	Look(f func())
 }
 
 // Place is where a request is to run: on a thread of this process, or on one that a sibling keeps for it.
@@ -48,8 +52,8 @@ func (p *lease) Enter(since int64) (*Waiting, error) {
 	return &Waiting{pool: p, waiter: w}, nil
 }
 
-// Wait waits for a place. The error is ErrQueueTimeout. again is called from time to time, to look at the siblings once more.
-func (w *Waiting) Wait(again func()) (Place, error) { return w.pool.wait(nil, w.waiter, again) }
+// Wait waits for a place. The error is ErrQueueTimeout.
+func (w *Waiting) Wait() (Place, error) { return w.pool.wait(nil, w.waiter) }
 
 func (p *lease) Send(to Place) bool {
 	p.mu.Lock()
@@ -82,6 +86,48 @@ func (p *lease) publishMovable() {
 	}
 	if p.row.Handoff.OldestMovable.Load() != oldest { // siblings read it all the time: a store takes it out of their caches
 		p.row.Handoff.OldestMovable.Store(oldest)
+	}
+}
+
+// lookAfter is how long nobody may wait for a thread that is free. Hints can be lost between three workers, and a thread that a
+// sibling has reserved may become free without anybody being told (internal/handoffmodel).
+const lookAfter = 10 * time.Millisecond
+
+func (p *lease) Look(f func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.look = f
+}
+
+// lookLater is called with the mutex held.
+func (p *lease) lookLater() {
+	if p.looking || p.movable == 0 && !p.doubtful() {
+		return
+	}
+	p.looking = true
+	time.AfterFunc(lookAfter, p.lookAgain)
+}
+
+// doubtful says whether a sibling keeps a thread, which may never be used. Other threads are handed over when they become free.
+func (p *lease) doubtful() bool {
+	for _, c := range p.cells[:p.bounds.Threads] {
+		if c.Reserved() {
+			return p.queue.Len() > 0
+		}
+	}
+	return false
+}
+
+func (p *lease) lookAgain() {
+	p.Expire()
+	p.mu.Lock()
+	p.looking = false
+	p.serveWaiting()
+	p.lookLater()
+	look, movable := p.look, p.movable
+	p.mu.Unlock()
+	if movable > 0 && look != nil {
+		look()
 	}
 }
 

@@ -9,7 +9,6 @@ type waiter struct {
 	line     *list.List    // where it stands; nil: nowhere, it has what it waited for or has left
 	at       *list.Element // of the line
 	movable  bool          // it can be passed on to a sibling
-	doubtful bool          // a sibling keeps a thread here, and may never use it
 
 	place chan Place // of one that goes where its thread is: capacity 1
 	job   *job       // of one that a thread takes with its handler

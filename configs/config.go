@@ -22,7 +22,7 @@ type Config struct {
 	MaxThreads int // 0: max(Threads, 32)
 	Binds      []Bind
 	Backlog    int           // connections that may wait in a listener; 0: net.core.somaxconn
-	Dispatch   string        // how a connection reaches a worker: reuseport, shared or handoff
+	Dispatch   string        // how a connection reaches a worker: reuseport, shared, handoff, passed or copied
 	Pool       string        // how a request reaches a thread: lease or queue
 	Engine     string        // of the reference application: nethttp or fasthttp
 	GVL        bool          // GOMAXPROCS is 1 in each worker process
@@ -120,6 +120,12 @@ func (c *Config) Processes() int {
 	}
 	return c.Workers
 }
+
+// Passed says that a front accepts all connections and passes each to a worker.
+func (c *Config) Passed() bool { return c.Dispatch == "passed" }
+
+// Copied says that a front serves all connections and copies each request to a worker.
+func (c *Config) Copied() bool { return c.Dispatch == "copied" }
 
 // Cells is how many threads a seat of the scoreboard has room for.
 func (c *Config) Cells() int {

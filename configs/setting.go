@@ -3,6 +3,7 @@ package configs
 import (
 	"cmp"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -65,6 +66,7 @@ type Setting struct {
 
 	together  Change            // with mode inprocess, if that differs from Change
 	measuring bool              // it is there for measuring only
+	measured  []string          // of Words: those that are there for measuring only
 	low, high int64             // of what is a number, in its smallest unit
 	zero      bool              // 0 is allowed besides low to high
 	elsewhere []string          // variables that other programs know too
@@ -120,6 +122,12 @@ func (s Setting) inProcess(change Change) Setting { s.together = change; return 
 func (s Setting) forMeasuring() Setting {
 	s.measuring = true
 	s.Usage += "; for measuring only"
+	return s
+}
+
+// measuringWith marks values of a choice that no service should have.
+func (s Setting) measuringWith(words ...string) Setting {
+	s.measured = words
 	return s
 }
 
@@ -192,13 +200,16 @@ func (s *Setting) Changes() string {
 	return text
 }
 
-// Measuring names the settings in use that are there for measuring only.
+// Measuring names the settings in use that are there for measuring only, of a choice with its value: dispatch=passed.
 func (c *Config) Measuring() []string {
 	d := defaults()
 	var names []string
 	for _, s := range Changed(&d, c) {
-		if s.measuring {
+		switch value := s.Text(c); {
+		case s.measuring:
 			names = append(names, s.Name)
+		case slices.Contains(s.measured, value):
+			names = append(names, s.Name+"="+value)
 		}
 	}
 	return names

@@ -142,13 +142,14 @@ func TestChanged(t *testing.T) {
 
 func TestMeasuring(t *testing.T) {
 	c := Default()
-	c.Pool, c.GVL = "queue", true
+	c.Pool, c.GVL, c.Dispatch = "queue", true, "shared"
 	if got := c.Measuring(); got != nil {
 		t.Errorf("%q without any", got)
 	}
 	c.BusyPoll = time.Microsecond
 	c.OSThreads = true
-	if got, want := c.Measuring(), []string{"os-threads", "busy-poll"}; !slices.Equal(got, want) {
+	c.Dispatch = "passed"
+	if got, want := c.Measuring(), []string{"dispatch=passed", "os-threads", "busy-poll"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

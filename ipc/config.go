@@ -10,6 +10,7 @@ type WorkerConfig struct {
 	OSThreads   bool          `json:"os_threads,omitempty"`   // of pool queue: each thread is locked to an OS thread
 	BusyPoll    time.Duration `json:"busy_poll,omitempty"`    // of pool queue: a thread looks for a request for so long before it parks
 	Handoff     bool          `json:"handoff,omitempty"`      // connections are passed on to siblings
+	Passed      bool          `json:"passed,omitempty"`       // a front accepts: connections come by the Inbox alone, and nothing is accepted from Binds
 	MaxHead     int           `json:"max_head,omitempty"`     // bytes of a request head; 0: what the engine takes
 	LogRequests string        `json:"log_requests,omitempty"` // text or json; empty: requests are not logged
 	Binds       []Bind        `json:"binds,omitempty"`        // in the order of the descriptors; may be shorter: the rest is plain

@@ -39,7 +39,10 @@ const ProgramPath = "/proc/self/fd/3"
 // EnvEngine names the engine of the reference application: nethttp or fasthttp. Only a worker that serves it looks.
 const EnvEngine = "CLUSTER_ENGINE"
 
-// Handover is what a worker inherits. The master fills one in to spawn, the worker gets it back from Inherit.
+// FrontSeat is the Seat of a front in its Handover, and what it says of itself in packets: no worker ever has it.
+const FrontSeat = 1<<16 - 1
+
+// Handover is what a worker inherits, or a front. The master fills one in to spawn, the worker gets it back from Inherit.
 type Handover struct {
 	Seat       int // 2×slot or 2×slot+1
 	Generation int

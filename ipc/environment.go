@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -57,6 +58,9 @@ type Handover struct {
 	Peers      map[int]*FD // by seat: the send ends of the inboxes of other seats
 	Program    *FD         // the open program, to run it from ProgramPath; nil if it is run otherwise. Inherit closes it.
 }
+
+// SlotSocket is the path of the unix socket of a slot in the folder where a front that copies requests finds the workers.
+func SlotSocket(folder string, slot int) string { return filepath.Join(folder, strconv.Itoa(slot)) }
 
 // Slot is the slot of the seat.
 func (h *Handover) Slot() int { return h.Seat / 2 }

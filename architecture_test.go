@@ -47,6 +47,7 @@ var layout = []struct {
 	{"master/sockets", []string{"ipc", "configs"}},
 	{"master/keyring", []string{"ipc", "ipc/keys", "configs"}},
 	{"master/logs", nil},
+	{"master/inboxes", []string{"ipc", "ipc/inbox", "ipc/scoreboard"}},
 	{"master/process", []string{"ipc"}},
 	{"master", []string{"ipc/...", "configs", "metrics", "master/..."}},
 	{"bench/peers", []string{"configs"}},

@@ -25,6 +25,18 @@ func TestProcesses(t *testing.T) {
 	}
 }
 
+func TestInboxes(t *testing.T) {
+	for _, test := range []struct {
+		mode, dispatch string
+		want           bool
+	}{{"prefork", "handoff", true}, {"prefork", "reuseport", false}, {"prefork", "shared", false}, {"inprocess", "handoff", false}} {
+		c := Config{Mode: test.mode, Dispatch: test.dispatch}
+		if got := c.Inboxes(); got != test.want {
+			t.Errorf("mode %s, dispatch %s: inboxes %v", test.mode, test.dispatch, got)
+		}
+	}
+}
+
 func TestCells(t *testing.T) {
 	for _, test := range []struct{ threads, most, want int }{{3, 0, 32}, {32, 0, 32}, {100, 0, 100}, {3, 8, 8}} {
 		c := Config{Threads: test.threads, MaxThreads: test.most}

@@ -121,11 +121,17 @@ func (c *Config) Processes() int {
 	return c.Workers
 }
 
+// Handoff says that open connections are passed between workers.
+func (c *Config) Handoff() bool { return c.Dispatch == "handoff" && !c.InProcess() }
+
 // Passed says that a front accepts all connections and passes each to a worker.
 func (c *Config) Passed() bool { return c.Dispatch == "passed" }
 
 // Copied says that a front serves all connections and copies each request to a worker.
 func (c *Config) Copied() bool { return c.Dispatch == "copied" }
+
+// Inboxes says that connections reach workers through an inbox of each seat.
+func (c *Config) Inboxes() bool { return c.Handoff() || c.Passed() }
 
 // Cells is how many threads a seat of the scoreboard has room for.
 func (c *Config) Cells() int {

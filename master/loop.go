@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"maps"
-	"os"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -39,6 +37,7 @@ type loop struct {
 	dumpID      uint64
 	signalled   time.Time // when a signal asked for the end
 	listened    time.Time // when the heartbeats were looked at last
+	unswept     bool      // more lies in deserted inboxes than a turn may take
 }
 
 func newLoop(s *plan.Cluster, sys system, log *slog.Logger) *loop {
@@ -58,9 +57,12 @@ func (l *loop) run() int {
 		if done {
 			return l.state.ExitCode
 		}
-		if wake.IsZero() {
+		switch {
+		case l.unswept:
+			alarm.Reset(0)
+		case wake.IsZero():
 			alarm.Stop()
-		} else {
+		default:
 			alarm.Reset(time.Until(wake))
 		}
 		select {
@@ -68,7 +70,11 @@ func (l *loop) run() int {
 			l.handle(ev, time.Now())
 		case now := <-tick.C:
 			l.listen(now)
+			l.sweep()
 		case <-alarm.C:
+			if l.unswept {
+				l.sweep()
+			}
 		}
 	}
 }
@@ -89,6 +95,9 @@ func (l *loop) converge() (wake time.Time, done bool) {
 		}
 		for _, a := range actions {
 			if _, last := a.(plan.Finish); last {
+				if lost := l.system.closeInboxes(); lost > 0 {
+					l.log.Warn("connections were closed that no worker was left to take", "connections", lost)
+				}
 				l.publish(now)
 				return wake, true
 			}
@@ -138,6 +147,11 @@ func (l *loop) openSlot(i int) {
 		return
 	}
 	l.state.Slots[i].Opened = true
+	for id := range l.state.Workers() {
+		if err := l.system.introduce(id, i); err != nil {
+			l.worker(slog.LevelDebug, "worker cannot be given the inboxes of a slot: it passes no connections to it", id, "of", i, "err", err)
+		}
+	}
 }
 
 func (l *loop) spawn(a plan.SpawnWorker, now time.Time) {
@@ -221,6 +235,7 @@ func (l *loop) exited(ev exitEvent, now time.Time) {
 	for id, k := range l.state.Workers() {
 		if k.PID == ev.pid {
 			l.buried(id, *k, ev, now)
+			l.sweep()
 			return
 		}
 	}
@@ -289,6 +304,18 @@ func (l *loop) listen(now time.Time) {
 	l.state.Heard(ages, now)
 }
 
+// sweep passes on the connections in the inboxes that nobody reads.
+func (l *loop) sweep() {
+	swept := l.system.sweep(l.state.Inboxes())
+	l.unswept = swept.More
+	if swept.Passed > 0 {
+		l.log.Info("connections passed on that were sent to a worker that has gone or is stalled", "connections", swept.Passed)
+	}
+	if swept.Err != nil {
+		l.log.Debug("a packet between workers was thrown away, or waits", "err", swept.Err)
+	}
+}
+
 // cleanUp lets go of generations that nobody runs or may go back to, and reports what has become of a restart.
 func (l *loop) cleanUp() {
 	inUse := map[int]bool{l.state.Good: true, l.state.Target: true}
@@ -331,24 +358,6 @@ func (l *loop) report() {
 	}
 }
 
-// count counts how restarts ended. One that was done and is taken back within the probation has ended twice.
-func (l *loop) count() {
-	for _, ro := range l.state.Rollouts {
-		if ro.Ended.IsZero() || l.counted[ro.Generation] == ro.Outcome {
-			continue
-		}
-		l.counted[ro.Generation] = ro.Outcome
-		end := rolloutEnd{outcome: ro.Outcome}
-		if ro.Outcome == plan.Aborted {
-			end.reason = ro.Reason
-		}
-		l.ended[end]++
-	}
-	maps.DeleteFunc(l.counted, func(g int, _ plan.Outcome) bool {
-		return len(l.state.Rollouts) > 0 && g < l.state.Rollouts[0].Generation
-	})
-}
-
 func (l *loop) allReady() bool {
 	for i := range l.state.Wanted {
 		if !l.state.Slots[i].Served() {
@@ -370,13 +379,4 @@ func (l *loop) slot(id plan.SeatID) any {
 func (l *loop) worker(level slog.Level, text string, id plan.SeatID, args ...any) {
 	k := l.state.At(id)
 	l.log.Log(context.Background(), level, text, append([]any{"slot", l.slot(id), "seat", id.Seat(), "pid", k.PID, "generation", k.Generation}, args...)...)
-}
-
-// signal does what the table of signals says.
-func (l *loop) signal(s os.Signal, now time.Time) {
-	for _, row := range Signals {
-		if row.Signal == s {
-			row.do(l, now)
-		}
-	}
 }

@@ -12,8 +12,13 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/prefork/cluster/configs"
 	"github.com/prefork/cluster/ipc"
+	"github.com/prefork/cluster/ipc/inbox"
+	"github.com/prefork/cluster/ipc/scoreboard"
+	"github.com/prefork/cluster/master/inboxes"
 	"github.com/prefork/cluster/master/plan"
 )
 
@@ -36,6 +41,9 @@ type fakeSystem struct {
 	reopened int
 	sent     []ipc.Message      // that were taken
 	limits   map[int]ipc.Limits // by pid: that it was started with or told
+	inboxes  *inboxes.Set       // real ones, if the configuration wants any; then with a board, and all workers take packets
+	board    *scoreboard.Board
+	told     []string // "seat>slot": who was given the inboxes of which slot
 }
 
 type behaviour struct {
@@ -64,7 +72,7 @@ func (f *fakeSystem) openSlot(slot int) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.opened = max(f.opened, slot+1)
-	return nil
+	return f.inboxes.Open(slot)
 }
 
 func (f *fakeSystem) newGeneration(int) error { f.mu.Lock(); defer f.mu.Unlock(); return f.bad }
@@ -86,6 +94,9 @@ func (f *fakeSystem) spawn(id plan.SeatID, generation int, limits ipc.Limits) (i
 	f.pids++
 	pid, b := 1000+f.pids, f.behave[generation]
 	f.seats[pid], f.ids[pid], f.adopted[id], f.limits[pid] = id.Seat(), id, map[int]bool{}, limits
+	if f.board != nil {
+		f.board.Row(id.Seat()).Handoff.Takes.Store(inbox.Version)
+	}
 	boot := b.bootTime
 	if boot == 0 {
 		boot = 10 * time.Millisecond
@@ -186,8 +197,29 @@ func (f *fakeSystem) vacate(id plan.SeatID, _ time.Duration) int64 {
 	delete(f.seats, pid)
 	delete(f.ids, pid)
 	delete(f.adopted, id)
+	if f.board != nil {
+		f.board.Clear(id.Seat())
+	}
 	return 7
 }
+
+func (f *fakeSystem) introduce(id plan.SeatID, slot int) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, silent := f.silent[f.pidOf(id)]; silent {
+		return ipc.ErrFull
+	}
+	f.told = append(f.told, fmt.Sprintf("%d>%d", id.Seat(), slot))
+	return nil
+}
+
+func (f *fakeSystem) sweep(deserted, takers []int) inboxes.Swept {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.inboxes.Sweep(deserted, takers)
+}
+
+func (f *fakeSystem) closeInboxes() int { f.mu.Lock(); defer f.mu.Unlock(); return f.inboxes.Close() }
 
 func (f *fakeSystem) closeListeners() { f.mu.Lock(); defer f.mu.Unlock(); f.closed = true }
 
@@ -230,6 +262,15 @@ func inWorld(t *testing.T, change func(*configs.Config), behave map[int]behaviou
 		}
 		w := &world{T: t, log: &logBuffer{}, code: make(chan int, 1)}
 		w.fake = &fakeSystem{behave: behave, seats: map[int]int{}, limits: map[int]ipc.Limits{}, ids: map[int]plan.SeatID{}, adopted: map[plan.SeatID]map[int]bool{}, silent: map[int]time.Time{}}
+		if c.Inboxes() {
+			board, err := scoreboard.Create(c.MaxWorkers, c.Cells())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(board.FD())
+			w.fake.board = board
+		}
+		w.fake.inboxes = inboxes.New(w.fake.board, c.Inboxes())
 		w.loop = newLoop(plan.New(c, time.Now()), w.fake, slog.New(slog.NewTextHandler(w.log, nil)))
 		w.fake.loop = w.loop
 		w.loop.reloading.load = func() (configs.Config, error) { return c, nil }

@@ -13,6 +13,7 @@ import (
 	"github.com/prefork/cluster/configs"
 	"github.com/prefork/cluster/ipc"
 	"github.com/prefork/cluster/ipc/scoreboard"
+	"github.com/prefork/cluster/master/inboxes"
 	"github.com/prefork/cluster/master/logs"
 	"github.com/prefork/cluster/master/plan"
 	"github.com/prefork/cluster/master/process"
@@ -22,6 +23,7 @@ import (
 // machine is the real system: sockets, processes, channels and the scoreboard. Only the loop calls it.
 type machine struct {
 	sockets      *sockets.Set
+	inboxes      *inboxes.Set
 	board        *scoreboard.Board
 	boardFD      *ipc.FD
 	clock        scoreboard.Clock
@@ -47,7 +49,13 @@ type child struct {
 	cpuBase int64 // what the row's CPU counter said when the worker was spawned
 }
 
-func (m *machine) openSlot(slot int) error { return m.sockets.OpenSlot(slot) }
+// openSlot makes the inboxes first: the kernel gives connections to a listener as soon as it is there.
+func (m *machine) openSlot(slot int) error {
+	if err := m.inboxes.Open(slot); err != nil {
+		return err
+	}
+	return m.sockets.OpenSlot(slot)
+}
 
 func (m *machine) newGeneration(number int) error {
 	g, err := m.recipe.resolve(number)
@@ -86,6 +94,7 @@ func (m *machine) spawn(id plan.SeatID, number int, limits ipc.Limits) (int, err
 		Seat: id.Seat(), Generation: number, Protocol: ipc.Spoken, Config: config,
 		Control: theirs, Scoreboard: m.boardFD, Keys: m.keys, Requests: m.requests, Binds: m.sockets.Slot(id.Slot),
 	}
+	h.Inbox, h.Peers = m.inboxes.Of(id.Seat())
 	path := g.path
 	if g.program != nil {
 		path, h.Program = ipc.ProgramPath, g.program
@@ -202,6 +211,28 @@ func (m *machine) adopt(id plan.SeatID, slot int) error {
 	}
 	return nil
 }
+
+func (m *machine) introduce(id plan.SeatID, slot int) error {
+	c := m.workers[id]
+	if c == nil {
+		return errGone
+	}
+	_, peers := m.inboxes.Of(id.Seat())
+	for seat := 2 * slot; seat <= 2*slot+1; seat++ {
+		if peer := peers[seat]; peer != nil {
+			if err := c.control.Send(ipc.Message{Type: ipc.Peer, Seat: seat}, peer.Int()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (m *machine) sweep(deserted, takers []int) inboxes.Swept {
+	return m.inboxes.Sweep(deserted, takers)
+}
+
+func (m *machine) closeInboxes() (lost int) { return m.inboxes.Close() }
 
 func (m *machine) configure(c configs.Config) error {
 	r, err := newRecipe(c)

@@ -18,7 +18,9 @@ import (
 
 	"github.com/prefork/cluster/configs"
 	"github.com/prefork/cluster/ipc"
+	"github.com/prefork/cluster/ipc/inbox"
 	"github.com/prefork/cluster/ipc/scoreboard"
+	"github.com/prefork/cluster/master/inboxes"
 	"github.com/prefork/cluster/master/keyring"
 	"github.com/prefork/cluster/master/logs"
 	"github.com/prefork/cluster/master/plan"
@@ -113,6 +115,9 @@ func (m *Master) start() error {
 	if m.limits, err = process.ReadLimits(); err != nil {
 		return err
 	}
+	if m.config.Inboxes() {
+		m.limits.Inboxes = 2 * int64(min(m.config.MaxWorkers, inbox.GroupSlots))
+	}
 	if err := m.limits.Enough(m.config.Processes(), len(m.config.Binds)); err != nil {
 		return &StartError{plan.ExitConfig, err}
 	}
@@ -142,7 +147,7 @@ func (m *Master) start() error {
 		return fmt.Errorf("standard input of the workers: %w", err)
 	}
 	m.machine = &machine{
-		sockets: m.sockets, board: m.board, boardFD: ipc.Own(m.board.FD()), clock: m.clock, together: m.config.InProcess(), recipe: recipe, output: m.output,
+		sockets: m.sockets, inboxes: inboxes.New(m.board, m.config.Inboxes()), board: m.board, boardFD: ipc.Own(m.board.FD()), clock: m.clock, together: m.config.InProcess(), recipe: recipe, output: m.output,
 		generations: map[int]*generation{1: first}, stop: m.done, workers: map[plan.SeatID]*child{}, null: null, reloadKeys: make(chan struct{}, 1),
 	}
 	if m.machine.requests, err = openRequests(m.config); err != nil {

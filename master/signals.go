@@ -1,6 +1,7 @@
 package master
 
 import (
+	"os"
 	"runtime"
 	"syscall"
 	"time"
@@ -24,6 +25,15 @@ var Signals = []SignalRow{
 	{syscall.SIGTTOU, "TTOU", "one worker less; the highest slot goes", func(l *loop, _ time.Time) { l.scaleBy(-1) }},
 	{syscall.SIGHUP, "HUP", "reopen log files; read certificates and the configuration anew: a bad one changes nothing", func(l *loop, _ time.Time) { l.hangUp(nil) }},
 	{syscall.SIGQUIT, "QUIT", "write the master's goroutine stacks to the log and go on", func(l *loop, _ time.Time) { l.log.Warn("goroutine stacks", "stacks", stacks()) }},
+}
+
+// signal does what the table of signals says.
+func (l *loop) signal(s os.Signal, now time.Time) {
+	for _, row := range Signals {
+		if row.Signal == s {
+			row.do(l, now)
+		}
+	}
 }
 
 // sameWish is how long after a first signal another one says nothing new: timeout(1) and supervisors signal a process and

@@ -1,6 +1,7 @@
 package master
 
 import (
+	"maps"
 	"os"
 	"time"
 
@@ -111,6 +112,24 @@ func (l *loop) publish(now time.Time) {
 		close(l.changed)
 	}
 	l.changed = changed
+}
+
+// count counts how restarts ended. One that was done and is taken back within the probation has ended twice.
+func (l *loop) count() {
+	for _, ro := range l.state.Rollouts {
+		if ro.Ended.IsZero() || l.counted[ro.Generation] == ro.Outcome {
+			continue
+		}
+		l.counted[ro.Generation] = ro.Outcome
+		end := rolloutEnd{outcome: ro.Outcome}
+		if ro.Outcome == plan.Aborted {
+			end.reason = ro.Reason
+		}
+		l.ended[end]++
+	}
+	maps.DeleteFunc(l.counted, func(g int, _ plan.Outcome) bool {
+		return len(l.state.Rollouts) > 0 && g < l.state.Rollouts[0].Generation
+	})
 }
 
 // rollout is the restart that made a generation; nil if it is too long ago.

@@ -6,13 +6,14 @@ import (
 
 	"github.com/prefork/cluster/configs"
 	"github.com/prefork/cluster/ipc"
+	"github.com/prefork/cluster/master/inboxes"
 	"github.com/prefork/cluster/master/plan"
 )
 
 // system is the operating system as the loop needs it: real in machine.go, faked in tests. Its methods are called by the
 // loop alone and never wait for a worker.
 type system interface {
-	// openSlot makes the listeners of a slot.
+	// openSlot makes the listeners of a slot, and its inboxes if there are any.
 	openSlot(slot int) error
 	// newGeneration resolves program, directory and environment anew under a number.
 	newGeneration(number int) error
@@ -24,6 +25,13 @@ type system interface {
 	send(id plan.SeatID, m ipc.Message) error
 	// adopt gives a worker the listeners of another slot.
 	adopt(id plan.SeatID, slot int) error
+	// introduce gives a worker the send ends of the inboxes of a slot that was opened after it had started, if it exchanges connections
+	// with that one.
+	introduce(id plan.SeatID, slot int) error
+	// sweep passes connections on that lie in deserted inboxes, to takers.
+	sweep(deserted, takers []int) inboxes.Swept
+	// closeInboxes closes the connections that nobody took; it returns how many those were.
+	closeInboxes() (lost int)
 	// configure makes generations and workers from now on of other settings. After an error it makes them of the old ones.
 	configure(c configs.Config) error
 	// readKeys has the certificates read anew; they arrive as an event.

@@ -16,6 +16,8 @@ type Limits struct {
 	Core        int64  `json:"core_bytes"` // size of a core file; 0: none is written
 	CoreMax     int64  `json:"core_max_bytes"`
 	CorePattern string `json:"core_pattern"` // where the kernel puts them (core(5))
+
+	Inboxes int64 `json:"inboxes,omitempty"` // of them, how many ends of inboxes a worker holds; 0: there are none
 }
 
 // ReadLimits asks the kernel.
@@ -42,9 +44,13 @@ func amount(limit uint64) int64 {
 }
 
 // Enough checks that the master may have the descriptors that it needs to start so many workers: a listener for each bind
-// and slot, a control channel and a log for each seat. The Go runtime has raised the soft limit to the hard one.
+// and slot, and for each seat a control channel, a log and both ends of the inbox, if there are inboxes. The Go runtime has raised the soft limit to the hard one.
 func (l Limits) Enough(workers, binds int) error {
-	need := int64(64 + workers*(binds+2*2))
+	slot := binds + 2*2
+	if l.Inboxes > 0 {
+		slot += 2 * 2
+	}
+	need := int64(64 + workers*slot)
 	if l.Files >= 0 && l.Files < need {
 		return fmt.Errorf("too few file descriptors are allowed: %d workers on %d binds need %d, the limit is %d (raise `ulimit -n`, or LimitNOFILE= of the unit)", workers, binds, need, l.Files)
 	}
@@ -54,7 +60,7 @@ func (l Limits) Enough(workers, binds int) error {
 // FewConnections is the room for connections of a worker below which somebody seems to have forgotten to raise the limit.
 const FewConnections = 1000
 
-// ownFiles is how many descriptors a worker needs besides its connections, with room for those of the application.
+// ownFiles is how many descriptors a worker needs besides connections and inboxes, with room for those of the application.
 const ownFiles = 64
 
 // Connections is how many connections a worker may have open under the limit; -1 is any number.
@@ -62,7 +68,7 @@ func (l Limits) Connections() int64 {
 	if l.FilesMax < 0 {
 		return -1
 	}
-	return max(0, l.FilesMax-ownFiles)
+	return max(0, l.FilesMax-ownFiles-l.Inboxes)
 }
 
 func (l Limits) String() string {

@@ -27,6 +27,14 @@ func TestLimits(t *testing.T) {
 			t.Errorf("%v: %v", test.limits, err)
 		}
 	}
+	// Inboxes need four more a slot in the master, and in a worker the ends that it holds.
+	l := Limits{Files: 99, FilesMax: 100, Inboxes: 8}
+	if err := l.Enough(4, 1); err == nil || !strings.Contains(err.Error(), "need 100, the limit is 99") {
+		t.Errorf("with inboxes: %v", err)
+	}
+	if l.Files = 100; l.Enough(4, 1) != nil || l.Connections() != 28 {
+		t.Errorf("with inboxes: %v, %d connections", l.Enough(4, 1), l.Connections())
+	}
 	l, err := ReadLimits()
 	if err != nil || l.FilesMax == 0 || l.Files == 0 {
 		t.Errorf("%+v, %v", l, err)

@@ -187,7 +187,7 @@ func (c *Config) relations() []problem {
 
 // frontProblems are what a front cannot do. It is there for measuring, and so small.
 func (c *Config) frontProblems() []problem {
-	if !c.Passed() && !c.Copied() {
+	if !c.Fronted() {
 		return nil
 	}
 	var found []problem

@@ -29,7 +29,7 @@ func TestInboxes(t *testing.T) {
 	for _, test := range []struct {
 		mode, dispatch string
 		want           bool
-	}{{"prefork", "handoff", true}, {"prefork", "reuseport", false}, {"prefork", "shared", false}, {"inprocess", "handoff", false}} {
+	}{{"prefork", "handoff", true}, {"prefork", "reuseport", false}, {"prefork", "shared", false}, {"prefork", "passed", true}, {"prefork", "copied", false}, {"inprocess", "handoff", false}} {
 		c := Config{Mode: test.mode, Dispatch: test.dispatch}
 		if got := c.Inboxes(); got != test.want {
 			t.Errorf("mode %s, dispatch %s: inboxes %v", test.mode, test.dispatch, got)

@@ -130,8 +130,16 @@ func (c *Config) Passed() bool { return c.Dispatch == "passed" }
 // Copied says that a front serves all connections and copies each request to a worker.
 func (c *Config) Copied() bool { return c.Dispatch == "copied" }
 
+// Fronted says that a front stands before the workers.
+func (c *Config) Fronted() bool { return c.Passed() || c.Copied() }
+
 // Inboxes says that connections reach workers through an inbox of each seat.
 func (c *Config) Inboxes() bool { return c.Handoff() || c.Passed() }
+
+// OneListener says that a bind has one listener, and not one a slot.
+func (c *Config) OneListener() bool {
+	return c.InProcess() || c.Dispatch == "shared" || c.Fronted()
+}
 
 // Cells is how many threads a seat of the scoreboard has room for.
 func (c *Config) Cells() int {

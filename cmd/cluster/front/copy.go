@@ -103,10 +103,10 @@ func (c *copier) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (c *copier) take() *slot {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.first++
-	best := c.least()
+	best, i := c.least()
 	if best != nil {
 		best.running++
+		c.first = i + 1
 	}
 	return best
 }
@@ -117,23 +117,24 @@ func (c *copier) give(s *slot) {
 	s.running--
 }
 
-// least is the served slot with the fewest requests; nil if none is.
-func (c *copier) least() (best *slot) {
+// least is the served slot with the fewest requests, and which it is; nil if none is. Equal ones take turns.
+func (c *copier) least() (best *slot, at int) {
 	now := c.clock.Now()
 	for i := range c.slots {
-		s := c.slots[(c.first+i)%len(c.slots)]
-		if (best == nil || s.running < best.running) && (ready(s.rows[0], now) || ready(s.rows[1], now)) {
-			best = s
+		i = (c.first + i) % len(c.slots)
+		if s := c.slots[i]; (best == nil || s.running < best.running) && (ready(s.rows[0], now) || ready(s.rows[1], now)) {
+			best, at = s, i
 		}
 	}
-	return best
+	return best, at
 }
 
 // any says whether a slot is served.
 func (c *copier) any() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.least() != nil
+	best, _ := c.least()
+	return best != nil
 }
 
 func (c *copier) count(_ net.Conn, state http.ConnState) {

@@ -53,7 +53,7 @@ type workers struct {
 	clock scoreboard.Clock
 	mu    sync.Mutex
 	seats []*seat
-	first int // where the next search begins, so that equal ones take turns
+	first int // where a search begins: after the one that was found last, so that equal ones take turns
 }
 
 // meet takes over the send end of the inbox of a seat, unless it is there already.
@@ -74,26 +74,28 @@ func (w *workers) meet(number int, inbox *ipc.FD) {
 	w.seats = append(w.seats, &seat{number: number, row: row, inbox: inbox, accepted: row.Accepted.Load(), epoch: row.Epoch.Load()})
 }
 
-// least is the seat of the ready worker with the fewest connections; nil if none is ready, or none has room.
-func (w *workers) least(now int64) (best *seat) {
+// least is the seat of the ready worker with the fewest connections, and where it stands; nil if none is ready, or none has room.
+func (w *workers) least(now int64) (best *seat, at int) {
 	var fewest int64
 	for i := range w.seats {
-		s := w.seats[(w.first+i)%len(w.seats)]
+		i = (w.first + i) % len(w.seats)
+		s := w.seats[i]
 		if s.full || !ready(s.row, now) || s.row.Handoff.Takes.Load() != inbox.Version {
 			continue
 		}
 		if n := s.load(now); best == nil || n < fewest {
-			best, fewest = s, n
+			best, at, fewest = s, i, n
 		}
 	}
-	return best
+	return best, at
 }
 
 // any says whether a worker is ready.
 func (w *workers) any() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.least(w.clock.Now()) != nil
+	best, _ := w.least(w.clock.Now())
+	return best != nil
 }
 
 // send gives a connection to the worker with the fewest. Its descriptor stays the caller's. It is false if no worker is ready or
@@ -102,16 +104,15 @@ func (w *workers) send(p *inbox.Packet, connection int) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := w.clock.Now()
-	w.first++
 	sent := false
 	for !sent {
-		s := w.least(now)
+		s, at := w.least(now)
 		if s == nil {
 			break
 		}
 		if sent = inbox.Send(s.inbox.Int(), p, connection) == nil; sent {
 			s.pending++
-			s.sent = now
+			s.sent, w.first = now, at+1
 		}
 		s.full = !sent
 	}

@@ -53,6 +53,8 @@ func ways(t *testing.T) map[string]way {
 		"unix":            {[]string{"--bind", "unix://" + socket("a")}, traffic.Clients{Network: "unix", Addr: socket("a")}},
 		"tls":             {[]string{"--bind", "tls://127.0.0.1:0" + query}, traffic.Clients{TLS: secure}},
 		"shared":          {[]string{"--bind", "127.0.0.1:0", "--dispatch", "shared"}, traffic.Clients{}},
+		"passed":          {[]string{"--bind", "127.0.0.1:0", "--dispatch", "passed"}, traffic.Clients{}},
+		"copied":          {[]string{"--bind", "127.0.0.1:0", "--dispatch", "copied"}, traffic.Clients{}},
 		"queue":           {[]string{"--bind", "127.0.0.1:0", "--pool", "queue"}, traffic.Clients{}},
 		"fasthttp":        {[]string{"--bind", "127.0.0.1:0", "--engine", "fasthttp"}, traffic.Clients{}},
 		"fasthttp, tls":   {[]string{"--bind", "tls://127.0.0.1:0" + query, "--engine", "fasthttp"}, traffic.Clients{TLS: secure}},
@@ -61,6 +63,8 @@ func ways(t *testing.T) map[string]way {
 		"inprocess fasthttp": {
 			[]string{"--bind", "unix://" + socket("c"), "--mode", "inprocess", "--engine", "fasthttp"}, traffic.Clients{Network: "unix", Addr: socket("c")},
 		},
+		"fasthttp, passed": {[]string{"--bind", "unix://" + socket("d"), "--engine", "fasthttp", "--dispatch", "passed"}, traffic.Clients{Network: "unix", Addr: socket("d")}},
+		"fasthttp, copied": {[]string{"--bind", "unix://" + socket("e"), "--engine", "fasthttp", "--dispatch", "copied"}, traffic.Clients{Network: "unix", Addr: socket("e")}},
 		"fasthttp, shared": {[]string{"--bind", "unix://" + socket("b"), "--engine", "fasthttp", "--dispatch", "shared"}, traffic.Clients{Network: "unix", Addr: socket("b")}},
 	}
 }

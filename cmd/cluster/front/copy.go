@@ -39,7 +39,7 @@ type copier struct {
 // slot is where a slot's workers are found.
 type slot struct {
 	rows    [2]*scoreboard.Row
-	serving [2]bool // at the last look
+	drains  [2]bool // at the last look
 	proxy   *httputil.ReverseProxy
 	kept    *http.Transport
 	running int // requests
@@ -146,18 +146,15 @@ func (c *copier) count(_ net.Conn, state http.ConnState) {
 	}
 }
 
-// look closes the idle connections to a slot when one of its workers serves no more: that one waits for them.
+// look closes the idle connections to a slot when one of its workers begins to drain: that one waits for them.
 func (c *copier) look() {
-	now := c.clock.Now()
 	for _, s := range c.slots {
-		left := false
 		for i, row := range s.rows {
-			was := s.serving[i]
-			s.serving[i] = ready(row, now)
-			left = left || was && !s.serving[i]
-		}
-		if left {
-			s.kept.CloseIdleConnections()
+			drains := row.State.Load() == scoreboard.StateDraining
+			if drains && !s.drains[i] {
+				s.kept.CloseIdleConnections()
+			}
+			s.drains[i] = drains
 		}
 	}
 }

@@ -16,7 +16,7 @@ import (
 // taken.
 func TestPass(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, 1)
+	b := newStand(t, 1)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -13,21 +13,21 @@ import (
 	"github.com/prefork/cluster/ipc/scoreboard"
 )
 
-// bench is workers with real inboxes on a scoreboard of their own.
-type bench struct {
+// stand is workers with real inboxes on a scoreboard of their own.
+type stand struct {
 	*workers
 	t     *testing.T
 	boxes []*inbox.Box
 }
 
-func newBench(t *testing.T, seats int) *bench {
+func newStand(t *testing.T, seats int) *stand {
 	t.Helper()
 	board, err := scoreboard.Create((seats+1)/2, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { unix.Close(board.FD()) })
-	b := &bench{workers: &workers{board: board, clock: scoreboard.NewClock()}, t: t}
+	b := &stand{workers: &workers{board: board, clock: scoreboard.NewClock()}, t: t}
 	for i := range seats {
 		box, err := inbox.New()
 		if err != nil {
@@ -47,7 +47,7 @@ func newBench(t *testing.T, seats int) *bench {
 }
 
 // serve makes the worker in a seat ready, with open connections.
-func (b *bench) serve(seat int, open int64) {
+func (b *stand) serve(seat int, open int64) {
 	row := b.board.Row(seat)
 	row.State.Store(scoreboard.StateReady)
 	row.Heartbeat.Store(b.clock.Now())
@@ -56,7 +56,7 @@ func (b *bench) serve(seat int, open int64) {
 }
 
 // sends sends so many connections and returns how many lie in each inbox then.
-func (b *bench) sends(n int) (lie []int) {
+func (b *stand) sends(n int) (lie []int) {
 	b.t.Helper()
 	pair, err := ipc.PacketPair()
 	if err != nil {
@@ -74,7 +74,7 @@ func (b *bench) sends(n int) (lie []int) {
 }
 
 // take empties an inbox, without the scoreboard's being told.
-func (b *bench) take(seat int) (n int) {
+func (b *stand) take(seat int) (n int) {
 	b.t.Helper()
 	for {
 		p, connection, err := inbox.Receive(b.boxes[seat].Read.Int(), false)
@@ -93,7 +93,7 @@ func (b *bench) take(seat int) (n int) {
 	}
 }
 
-func (b *bench) want(what string, got []int, want ...int) {
+func (b *stand) want(what string, got []int, want ...int) {
 	b.t.Helper()
 	for i := range want {
 		if len(got) != len(want) || got[i] != want[i] {
@@ -107,24 +107,24 @@ func TestLeast(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name   string
-		change func(b *bench)
+		change func(b *stand)
 		n      int
 		want   []int
 	}{
-		{"equal ones in turn", func(*bench) {}, 6, []int{2, 2, 2}},
-		{"the fewest connections", func(b *bench) { b.serve(0, 3); b.serve(2, 9) }, 3, []int{0, 3, 0}},
-		{"what is on its way counts", func(b *bench) { b.serve(0, 2); b.serve(1, 4); b.serve(2, 3) }, 6, []int{3, 1, 2}},
-		{"one that drains", func(b *bench) { b.board.Row(0).State.Store(scoreboard.StateDraining) }, 4, []int{0, 2, 2}},
-		{"one that boots", func(b *bench) { b.board.Row(0).State.Store(scoreboard.StateBoot) }, 4, []int{0, 2, 2}},
-		{"one that is stopped", func(b *bench) { b.board.Row(0).Heartbeat.Store(b.clock.Now() - int64(freshFor)) }, 4, []int{0, 2, 2}},
-		{"one of another version", func(b *bench) { b.board.Row(0).Handoff.Takes.Store(inbox.Version + 1) }, 4, []int{0, 2, 2}},
-		{"nobody", func(b *bench) {
+		{"equal ones in turn", func(*stand) {}, 6, []int{2, 2, 2}},
+		{"the fewest connections", func(b *stand) { b.serve(0, 3); b.serve(2, 9) }, 3, []int{0, 3, 0}},
+		{"what is on its way counts", func(b *stand) { b.serve(0, 2); b.serve(1, 4); b.serve(2, 3) }, 6, []int{3, 1, 2}},
+		{"one that drains", func(b *stand) { b.board.Row(0).State.Store(scoreboard.StateDraining) }, 4, []int{0, 2, 2}},
+		{"one that boots", func(b *stand) { b.board.Row(0).State.Store(scoreboard.StateBoot) }, 4, []int{0, 2, 2}},
+		{"one that is stopped", func(b *stand) { b.board.Row(0).Heartbeat.Store(b.clock.Now() - int64(freshFor)) }, 4, []int{0, 2, 2}},
+		{"one of another version", func(b *stand) { b.board.Row(0).Handoff.Takes.Store(inbox.Version + 1) }, 4, []int{0, 2, 2}},
+		{"nobody", func(b *stand) {
 			for seat := range 3 {
 				b.board.Row(seat).State.Store(scoreboard.StateDraining)
 			}
 		}, 4, []int{0, 0, 0}},
 	} {
-		b := newBench(t, 3)
+		b := newStand(t, 3)
 		test.change(b)
 		some := test.name != "nobody"
 		if b.any() != some {
@@ -137,7 +137,7 @@ func TestLeast(t *testing.T) {
 // What a worker has taken counts as open alone; what it has not after a while, or what another worker in the seat may have lost, not at all.
 func TestPending(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, 2)
+	b := newStand(t, 2)
 	b.want("four", b.sends(4), 2, 2)
 	row := b.board.Row(0)
 	row.Accepted.Add(2) // and they have ended
@@ -151,7 +151,7 @@ func TestPending(t *testing.T) {
 // A full inbox is passed by; if all are full nothing is sent.
 func TestFullInboxes(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, 2)
+	b := newStand(t, 2)
 	b.serve(1, 100)
 	fill := func(seat int) {
 		for inbox.Send(b.boxes[seat].Send.Int(), &inbox.Packet{Kind: inbox.Free}, -1) == nil {
@@ -167,7 +167,7 @@ func TestFullInboxes(t *testing.T) {
 
 func TestMeetTwice(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, 2)
+	b := newStand(t, 2)
 	for _, seat := range []int{1, 2, -1} {
 		fd, err := ipc.Duplicate(b.boxes[0].Send.Int())
 		if err != nil {

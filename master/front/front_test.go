@@ -14,9 +14,11 @@ func TestFront(t *testing.T) {
 	for _, test := range []struct{ name, story, want string }{
 		{"it starts and serves", "next ready", "start starting; ready"},
 		{"one that was ready comes back at once", "next ready 1s exit next", "start starting; ready; ready; waiting; start starting"},
-		{"one that dies again and again waits longer and longer",
+		{
+			"one that dies again and again waits longer and longer",
 			"next ready exit next ready exit next 99ms 1ms ready exit 199ms 1ms",
-			"start starting; ready; waiting; start starting; ready; waiting; waiting; waiting; start starting; ready; waiting; waiting; start starting"},
+			"start starting; ready; waiting; start starting; ready; waiting; waiting; waiting; start starting; ready; waiting; waiting; start starting",
+		},
 		{"ten seconds make up for it", "next ready exit next ready 10s exit next", "start starting; ready; waiting; start starting; ready; ready; waiting; start starting"},
 		{"less do not", "next ready exit next ready 9s exit next", "start starting; ready; waiting; start starting; ready; ready; waiting; waiting"},
 		{"one that is not ready in time is killed", "next 9s 1s next exit next", "start starting; starting; kill killed; killed; waiting; start starting"},

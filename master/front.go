@@ -156,8 +156,9 @@ func (l *loop) forceFront(now time.Time) {
 }
 
 func (l *loop) frontReady(pid int, now time.Time) {
-	l.front.Ready(pid, now)
-	l.log.Info("front ready", "pid", pid)
+	if l.front.Ready(pid, now) {
+		l.log.Info("front ready", "pid", pid, "took", now.Sub(l.front.Spawned).Round(time.Millisecond).String())
+	}
 }
 
 // frontLeft takes the end of the front in; it is false if another process has ended.

@@ -128,12 +128,14 @@ func (f *Front) Failed(now time.Time) {
 	f.fall(now)
 }
 
-// Ready notes that the process accepts.
-func (f *Front) Ready(pid int, now time.Time) {
-	if f != nil && f.PID == pid && f.State == Starting {
-		f.proven = true
-		f.turn(Serving, now)
+// Ready notes that a process accepts. It is false if that is not the front any more, or is told to leave.
+func (f *Front) Ready(pid int, now time.Time) bool {
+	if f == nil || f.PID != pid || f.State != Starting {
+		return false
 	}
+	f.proven = true
+	f.turn(Serving, now)
+	return true
 }
 
 // Exited notes that a process has ended. It is false if that was not the front.

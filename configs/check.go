@@ -173,8 +173,32 @@ func (c *Config) relations() []problem {
 		found = append(found, problem{c.quoted("log-requests-file"), " would stay empty: give ", name("log-requests"), " too"})
 	}
 	found = append(found, c.poolRelations()...)
+	found = append(found, c.frontProblems()...)
 	if c.Engine == "fasthttp" && len(c.Program) > 0 {
 		found = append(found, problem{c.plain("engine"), " is for the reference application: the engine of ", mention{name: "program", value: c.Program[0]}, " is what it calls, worker.Serve or fasthttpworker.Serve"})
+	}
+	return found
+}
+
+// frontProblems are what a front cannot do. It is there for measuring, and so small.
+func (c *Config) frontProblems() []problem {
+	if !c.Fronted() {
+		return nil
+	}
+	var found []problem
+	for i, b := range c.Binds {
+		bind := mention{name: "bind", item: i, value: b.Plain(), spelt: true}
+		switch {
+		case b.Proxy:
+			found = append(found, problem{bind, " has proxy=on, which a front does not read: give another ", name("dispatch"), " than " + c.Dispatch})
+		case b.Scheme == "tls" && c.Copied():
+			found = append(found, problem{bind, " speaks TLS, which a front that copies requests does not: give another ", name("dispatch"), " than copied"})
+		case b.Scheme == "tls":
+			found = append(found, problem{bind, " speaks TLS, and workers take plain connections only from a front: give another ", name("dispatch"), " than passed"})
+		}
+	}
+	if c.Copied() && (c.User != "" || c.Group != "") {
+		found = append(found, problem{c.plain("dispatch"), " does not go with ", name("user"), " or ", name("group"), ": the front reaches the workers through sockets in a folder that only the user of the master can enter"})
 	}
 	return found
 }

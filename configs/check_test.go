@@ -29,7 +29,7 @@ func TestInboxes(t *testing.T) {
 	for _, test := range []struct {
 		mode, dispatch string
 		want           bool
-	}{{"prefork", "handoff", true}, {"prefork", "reuseport", false}, {"prefork", "shared", false}, {"inprocess", "handoff", false}} {
+	}{{"prefork", "handoff", true}, {"prefork", "reuseport", false}, {"prefork", "shared", false}, {"prefork", "passed", true}, {"prefork", "copied", false}, {"inprocess", "handoff", false}} {
 		c := Config{Mode: test.mode, Dispatch: test.dispatch}
 		if got := c.Inboxes(); got != test.want {
 			t.Errorf("mode %s, dispatch %s: inboxes %v", test.mode, test.dispatch, got)
@@ -104,7 +104,7 @@ func TestCheck(t *testing.T) {
 		{"log format", func(c *Config) { c.LogFormat = "xml" }, `--log-format "xml": give text or json`},
 		{"log level", func(c *Config) { c.LogLevel = "loud" }, `--log-level "loud": give debug, info, warn or error`},
 		{"mode", func(c *Config) { c.Mode = "threads" }, `--mode "threads": give prefork or inprocess`},
-		{"dispatch", func(c *Config) { c.Dispatch = "" }, `--dispatch "": give reuseport, shared or handoff`},
+		{"dispatch", func(c *Config) { c.Dispatch = "" }, `--dispatch "": give reuseport, shared, handoff, passed or copied`},
 		{"pool", func(c *Config) { c.Pool = "heap" }, `--pool "heap": give lease, queue, lanes or unbounded`},
 		{"engine", func(c *Config) { c.Engine = "netty" }, `--engine "netty": give nethttp or fasthttp`},
 		{"threads to lock that are none", func(c *Config) { c.OSThreads = true }, "--os-threads true is for --pool queue or lanes: in pool lease a request runs on the goroutine of its connection"},
@@ -162,6 +162,13 @@ func TestCheck(t *testing.T) {
 		{"no name", func(c *Config) { c.Name = "" }, `--name "" cannot name a control socket`},
 		{"a path for a name", func(c *Config) { c.Name = "../x" }, `--name "../x" cannot name a control socket`},
 		{"a name of two", func(c *Config) { c.Name = "a\x00b" }, `--name "a\x00b" cannot name a control socket`},
+		{"passed", func(c *Config) { c.Dispatch, c.User = "passed", "app" }, ""},
+		{"copied to a unix socket", func(c *Config) { c.Dispatch, c.Binds = "copied", []Bind{{Scheme: "unix", Address: "/run/x"}} }, ""},
+		{"passed, and a PROXY header", func(c *Config) { c.Dispatch, c.Binds[0].Proxy = "passed", true }, "--bind tcp://127.0.0.1:9292 has proxy=on, which a front does not read"},
+		{"copied, and a PROXY header", func(c *Config) { c.Dispatch, c.Binds[0].Proxy = "copied", true }, "--bind tcp://127.0.0.1:9292 has proxy=on, which a front does not read"},
+		{"passed, and TLS", func(c *Config) { c.Dispatch, c.Binds[0].Scheme = "passed", "tls" }, "--bind tls://127.0.0.1:9292 speaks TLS, and workers take plain connections only from a front"},
+		{"copied, and TLS", func(c *Config) { c.Dispatch, c.Binds[0].Scheme = "copied", "tls" }, "--bind tls://127.0.0.1:9292 speaks TLS, which a front that copies requests does not"},
+		{"copied, and a user", func(c *Config) { c.Dispatch, c.User = "copied", "app" }, "--dispatch copied does not go with --user or --group"},
 		{"a name that is not used", func(c *Config) { c.Name, c.Control = "../x", "/run/x.sock" }, ""},
 	} {
 		c := Default()

@@ -22,7 +22,7 @@ type Config struct {
 	MaxThreads int // 0: max(Threads, 32)
 	Binds      []Bind
 	Backlog    int           // connections that may wait in a listener; 0: net.core.somaxconn
-	Dispatch   string        // how a connection reaches a worker: reuseport, shared or handoff
+	Dispatch   string        // how a connection reaches a worker: reuseport, shared, handoff, passed or copied
 	Pool       string        // how a request reaches a thread: lease, queue, lanes or unbounded
 	Engine     string        // of the reference application: nethttp or fasthttp
 	GVL        bool          // GOMAXPROCS is 1 in each worker process
@@ -123,8 +123,25 @@ func (c *Config) Processes() int {
 	return c.Workers
 }
 
-// Inboxes says that open connections are passed between workers, through an inbox of each seat.
-func (c *Config) Inboxes() bool { return c.Dispatch == "handoff" && !c.InProcess() }
+// Handoff says that open connections are passed between workers.
+func (c *Config) Handoff() bool { return c.Dispatch == "handoff" && !c.InProcess() }
+
+// Passed says that a front accepts all connections and passes each to a worker.
+func (c *Config) Passed() bool { return c.Dispatch == "passed" }
+
+// Copied says that a front serves all connections and copies each request to a worker.
+func (c *Config) Copied() bool { return c.Dispatch == "copied" }
+
+// Fronted says that a front stands before the workers.
+func (c *Config) Fronted() bool { return c.Passed() || c.Copied() }
+
+// Inboxes says that connections reach workers through an inbox of each seat.
+func (c *Config) Inboxes() bool { return c.Handoff() || c.Passed() }
+
+// OneListener says that a bind has one listener, and not one a slot.
+func (c *Config) OneListener() bool {
+	return c.InProcess() || c.Dispatch == "shared" || c.Fronted()
+}
 
 // Cells is how many threads a seat of the scoreboard has room for.
 func (c *Config) Cells() int {

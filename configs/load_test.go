@@ -68,7 +68,7 @@ func TestDispatchInProcess(t *testing.T) {
 		{"the file", Sources{File: path}, path + ":1:11: dispatch reuseport means nothing with mode inprocess"},
 		{"the file and a flag", Sources{File: written(t, "dispatch: shared\n"), Flags: mode}, "means nothing with --mode inprocess"},
 		{"a mode of its own", Sources{File: path, Flags: map[string][]string{"mode": {"prefork"}}}, ""},
-		{"a wrong one", Sources{Flags: map[string][]string{"mode": {"inprocess"}, "dispatch": {"best"}}}, `--dispatch "best": give reuseport, shared or handoff`},
+		{"a wrong one", Sources{Flags: map[string][]string{"mode": {"inprocess"}, "dispatch": {"best"}}}, `--dispatch "best": give reuseport, shared, handoff, passed or copied`},
 	} {
 		_, err := Load(test.sources)
 		switch {

@@ -16,7 +16,8 @@ var schema = slices.Concat(
 			short("t").also("MAX_THREADS").inProcess(Restart),
 		number("max-workers", Fixed, 1, MaxSlots, "the most workers that scaling may reach", func(c *Config) *int { return &c.MaxWorkers }),
 		number("max-threads", Fixed, 0, MaxCells, "the most threads a worker that a reload may reach; 0: the larger of threads and 32", func(c *Config) *int { return &c.MaxThreads }),
-		choice("dispatch", Fixed, "reuseport shared handoff", "how connections reach workers: each a listener (reuseport), all one (shared), or passed on, too (handoff)", func(c *Config) *string { return &c.Dispatch }),
+		choice("dispatch", Fixed, "reuseport shared handoff", "how connections reach workers: a listener each, one shared, handoff", func(c *Config) *string { return &c.Dispatch }).
+			orForMeasuring("passed copied"),
 		choice("pool", Restart, "lease queue", "how requests get threads: run where read (lease), or handed over (queue)", func(c *Config) *string { return &c.Pool }).
 			orForMeasuring("lanes unbounded"),
 		choice("engine", Restart, "nethttp fasthttp", "HTTP engine of the reference application; a program has its own", func(c *Config) *string { return &c.Engine }),

@@ -142,14 +142,15 @@ func TestChanged(t *testing.T) {
 
 func TestMeasuring(t *testing.T) {
 	c := Default()
-	c.Pool, c.GVL = "queue", true
+	c.Pool, c.GVL, c.Dispatch = "queue", true, "shared"
 	if got := c.Measuring(); got != nil {
 		t.Errorf("%q without any", got)
 	}
 	c.BusyPoll = time.Microsecond
 	c.OSThreads = true
 	c.Batch = 2
-	if got, want := c.Measuring(), []string{"os-threads", "busy-poll", "batch"}; !slices.Equal(got, want) {
+	c.Dispatch = "passed"
+	if got, want := c.Measuring(), []string{"dispatch=passed", "os-threads", "busy-poll", "batch"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 	for pool, want := range map[string][]string{"lease": nil, "queue": nil, "lanes": {"pool=lanes"}, "unbounded": {"pool=unbounded"}} {

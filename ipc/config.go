@@ -11,6 +11,7 @@ type WorkerConfig struct {
 	BusyPoll    time.Duration `json:"busy_poll,omitempty"`    // of pools queue and lanes: a thread looks for a request for so long before it parks
 	Batch       int           `json:"batch,omitempty"`        // of pool queue: requests that a thread takes at once; 0 is 1
 	Handoff     bool          `json:"handoff,omitempty"`      // connections are passed on to siblings
+	Passed      bool          `json:"passed,omitempty"`       // a front accepts: connections come by the Inbox alone, and nothing is accepted from Binds
 	MaxHead     int           `json:"max_head,omitempty"`     // bytes of a request head; 0: what the engine takes
 	LogRequests string        `json:"log_requests,omitempty"` // text or json; empty: requests are not logged
 	Binds       []Bind        `json:"binds,omitempty"`        // in the order of the descriptors; may be shorter: the rest is plain

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -39,7 +40,10 @@ const ProgramPath = "/proc/self/fd/3"
 // EnvEngine names the engine of the reference application: nethttp or fasthttp. Only a worker that serves it looks.
 const EnvEngine = "CLUSTER_ENGINE"
 
-// Handover is what a worker inherits. The master fills one in to spawn, the worker gets it back from Inherit.
+// FrontSeat is the Seat of a front in its Handover, and what it says of itself in packets: no worker ever has it.
+const FrontSeat = 1<<16 - 1
+
+// Handover is what a worker inherits, or a front. The master fills one in to spawn, the worker gets it back from Inherit.
 type Handover struct {
 	Seat       int // 2×slot or 2×slot+1
 	Generation int
@@ -54,6 +58,9 @@ type Handover struct {
 	Peers      map[int]*FD // by seat: the send ends of the inboxes of other seats
 	Program    *FD         // the open program, to run it from ProgramPath; nil if it is run otherwise. Inherit closes it.
 }
+
+// SlotSocket is the path of the unix socket of a slot in the folder where a front that copies requests finds the workers.
+func SlotSocket(folder string, slot int) string { return filepath.Join(folder, strconv.Itoa(slot)) }
 
 // Slot is the slot of the seat.
 func (h *Handover) Slot() int { return h.Seat / 2 }

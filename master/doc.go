@@ -9,5 +9,5 @@
 //
 // Where to look: what should be done is decided in package plan, without touching anything; the loop that does it is in
 // loop.go, what operators ask for in requests.go and control.go, and everything that touches the operating system in
-// machine.go, generation.go, reaper.go and the packages inboxes, keyring, logs, process and sockets.
+// machine.go, generation.go, front.go and the packages front, inboxes, keyring, logs, process and sockets.
 package master

@@ -31,6 +31,8 @@ type (
 		id  plan.SeatID
 		err error
 	}
+	// frontEvent: the front is ready.
+	frontEvent  struct{ pid int }
 	signalEvent struct{ signal os.Signal }
 	// keysEvent: certificates were read anew, or could not be.
 	keysEvent struct{ keyring.Update }
@@ -60,6 +62,7 @@ type (
 func (exitEvent) isEvent()      {}
 func (messageEvent) isEvent()   {}
 func (garbledEvent) isEvent()   {}
+func (frontEvent) isEvent()     {}
 func (signalEvent) isEvent()    {}
 func (keysEvent) isEvent()      {}
 func (restartRequest) isEvent() {}

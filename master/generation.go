@@ -86,9 +86,12 @@ func procs(c configs.Config, given string) string {
 
 // workerConfig is what workers must know, but for the limits.
 func workerConfig(c configs.Config) ipc.WorkerConfig {
-	w := ipc.WorkerConfig{Pool: c.Pool, OSThreads: c.OSThreads, BusyPoll: c.BusyPoll, Batch: c.Batch, Handoff: c.Dispatch == "handoff", MaxHead: int(c.MaxHead)}
+	w := ipc.WorkerConfig{Pool: c.Pool, OSThreads: c.OSThreads, BusyPoll: c.BusyPoll, Batch: c.Batch, Handoff: c.Handoff(), Passed: c.Passed(), MaxHead: int(c.MaxHead)}
 	if c.LogRequests {
 		w.LogRequests = c.LogFormat
+	}
+	if c.Copied() {
+		return w // its one listener is the slot's socket
 	}
 	for _, b := range c.Binds {
 		w.Binds = append(w.Binds, ipc.Bind{Name: b.String(), TLS: b.Scheme == "tls", Proxy: b.Proxy})

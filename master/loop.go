@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/prefork/cluster/ipc"
+	"github.com/prefork/cluster/master/front"
 	"github.com/prefork/cluster/master/plan"
 )
 
@@ -17,6 +18,7 @@ const tickInterval = 500 * time.Millisecond // how often heartbeats are looked a
 // loop owns the state. Everything that happens comes through events or the clock.
 type loop struct {
 	state       *plan.Cluster
+	front       *front.Front // nil: there is none
 	system      system
 	log         *slog.Logger
 	events      chan event
@@ -42,6 +44,9 @@ type loop struct {
 
 func newLoop(s *plan.Cluster, sys system, log *slog.Logger) *loop {
 	l := &loop{state: s, system: sys, log: log, events: make(chan event, 256), generations: map[int]int{1: s.Config.Threads}, workers: s.Config.Workers, most: s.Config.Workers, level: new(slog.LevelVar), dumps: map[uint64]*dumping{}, ended: map[rolloutEnd]int64{}, counted: map[int]plan.Outcome{}}
+	if s.Config.Fronted() {
+		l.front = &front.Front{}
+	}
 	l.publish(time.Now())
 	return l
 }
@@ -83,12 +88,20 @@ func (l *loop) run() int {
 func (l *loop) converge() (wake time.Time, done bool) {
 	for {
 		now := time.Now()
+		l.state.Fronted = !l.front.Gone()
 		wake = l.state.Advance(now)
 		actions, next := plan.Step(l.state, now)
 		if wake.IsZero() || !next.IsZero() && next.Before(wake) {
 			wake = next
 		}
-		if len(actions) == 0 {
+		if len(actions) == 0 { // so the front finds the slots open
+			changed, next := l.tendFront(now)
+			if changed {
+				continue
+			}
+			if wake.IsZero() || !next.IsZero() && next.Before(wake) {
+				wake = next
+			}
 			l.cleanUp()
 			l.publish(now)
 			return wake, false
@@ -207,6 +220,8 @@ func (l *loop) handle(ev event, now time.Time) {
 			l.worker(slog.LevelWarn, "control message refused", ev.id, "err", ev.err)
 			_ = l.system.send(ev.id, ipc.Message{Type: ipc.Error, Text: ev.err.Error()})
 		}
+	case frontEvent:
+		l.frontReady(ev.pid, now)
 	case signalEvent:
 		l.signal(ev.signal, now)
 	case restartRequest:
@@ -232,6 +247,9 @@ func (l *loop) handle(ev event, now time.Time) {
 }
 
 func (l *loop) exited(ev exitEvent, now time.Time) {
+	if l.frontLeft(ev, now) {
+		return
+	}
 	for id, k := range l.state.Workers() {
 		if k.PID == ev.pid {
 			l.buried(id, *k, ev, now)
@@ -356,15 +374,6 @@ func (l *loop) report() {
 	case plan.Done:
 		l.log.Info("restart done", "generation", ro.Generation, "took", ro.Ended.Sub(ro.Started).Round(time.Millisecond).String())
 	}
-}
-
-func (l *loop) allReady() bool {
-	for i := range l.state.Wanted {
-		if !l.state.Slots[i].Served() {
-			return false
-		}
-	}
-	return true
 }
 
 // slot is that of a worker, as it is logged: a process that has the threads of all stands in all of them.

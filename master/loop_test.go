@@ -43,6 +43,8 @@ type fakeSystem struct {
 	limits   map[int]ipc.Limits // by pid: that it was started with or told
 	inboxes  *inboxes.Set       // real ones, if the configuration wants any; then with a board, and all workers take packets
 	board    *scoreboard.Board
+	fronts   []int    // pids of those that were started
+	refused  int      // fronts that could not be
 	told     []string // "seat>slot": who was given the inboxes of which slot
 }
 
@@ -51,6 +53,7 @@ type behaviour struct {
 	exitAfter time.Duration // of spawn, before ready if shorter than bootTime
 	dieAfter  time.Duration // of ready
 	deaf      bool          // never obeys
+	refused   int           // of the front, which is generation 0: so many cannot be started
 	protocol  ipc.Protocol
 }
 
@@ -121,6 +124,21 @@ func (f *fakeSystem) spawn(id plan.SeatID, generation int, limits ipc.Limits) (i
 	return pid, nil
 }
 
+// startFront starts one that is ready in a moment, and leaves when it is told to.
+func (f *fakeSystem) startFront(ipc.Limits) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.refused < f.behave[0].refused {
+		f.refused++
+		return 0, errors.New("no front today")
+	}
+	f.pids++
+	pid := 1000 + f.pids
+	f.fronts = append(f.fronts, pid)
+	f.later(10*time.Millisecond, func() event { return frontEvent{pid} })
+	return pid, nil
+}
+
 func (f *fakeSystem) pidOf(id plan.SeatID) int {
 	for pid, other := range f.ids {
 		if other == id {
@@ -174,7 +192,14 @@ func (f *fakeSystem) adopt(id plan.SeatID, slot int) error {
 func (f *fakeSystem) signal(pid int, s syscall.Signal) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.signals = append(f.signals, fmt.Sprintf("%d %v", f.seats[pid], s))
+	if slices.Contains(f.fronts, pid) {
+		f.signals = append(f.signals, fmt.Sprintf("front %v", s))
+		if s == syscall.SIGTERM && !f.behave[0].deaf {
+			f.exit(pid, 50*time.Millisecond, plan.ExitStatus{})
+		}
+	} else {
+		f.signals = append(f.signals, fmt.Sprintf("%d %v", f.seats[pid], s))
+	}
 	if s == syscall.SIGKILL {
 		f.exit(pid, time.Millisecond, plan.ExitStatus{Code: -1, Signal: syscall.SIGKILL})
 	}

@@ -24,6 +24,7 @@ import (
 type machine struct {
 	sockets      *sockets.Set
 	inboxes      *inboxes.Set
+	front        *frontProcess // nil: there is none
 	board        *scoreboard.Board
 	boardFD      *ipc.FD
 	clock        scoreboard.Clock
@@ -54,7 +55,18 @@ func (m *machine) openSlot(slot int) error {
 	if err := m.inboxes.Open(slot); err != nil {
 		return err
 	}
+	if err := m.front.openSlot(m.inboxes, slot); err != nil {
+		return err
+	}
 	return m.sockets.OpenSlot(slot)
+}
+
+// listeners are those of a slot's workers.
+func (m *machine) listeners(slot int) []*ipc.FD {
+	if m.front.copies() {
+		return []*ipc.FD{m.front.private.Slot(slot)}
+	}
+	return m.sockets.Slot(slot)
 }
 
 func (m *machine) newGeneration(number int) error {
@@ -77,56 +89,62 @@ func (m *machine) dropGeneration(number int) {
 // in this process makes files (process.Start): after the start only the loop does, or others while it waits for them.
 func (m *machine) spawn(id plan.SeatID, number int, limits ipc.Limits) (int, error) {
 	g := m.generations[number]
+	h := ipc.Handover{Seat: id.Seat(), Generation: number, Config: g.config, Keys: m.keys, Requests: m.requests, Binds: m.listeners(id.Slot)}
+	h.Config.Limits = limits
+	if h.Inbox, h.Peers = m.inboxes.Of(id.Seat()); !g.config.Handoff {
+		h.Peers = nil
+	}
+	row := m.board.Row(id.Seat())
+	row.Heartbeat.Store(m.clock.Now())
+	c := &child{tail: logs.NewTail(), cpuBase: row.CPU.Load()}
+	var pid int
+	var err error
+	if c.control, pid, err = m.launch(g, m.title(id, number), &h, c.tail); err != nil {
+		return 0, err
+	}
+	m.workers[id] = c
+	go m.receive(id, c.control)
+	return pid, nil
+}
+
+// launch starts a process of a generation with what it inherits, and returns the channel to it.
+func (m *machine) launch(g *generation, title string, h *ipc.Handover, tail *logs.Tail) (*ipc.Channel, int, error) {
 	control, theirs, err := ipc.NewChannelPair()
 	if err != nil {
-		return 0, err
+		return nil, 0, err
 	}
 	defer theirs.Close()
 	pipe, err := newLogPipe()
 	if err != nil {
 		control.Close()
-		return 0, err
+		return nil, 0, err
 	}
 	defer pipe.write.Close()
-	config := g.config
-	config.Limits = limits
-	h := ipc.Handover{
-		Seat: id.Seat(), Generation: number, Protocol: ipc.Spoken, Config: config,
-		Control: theirs, Scoreboard: m.boardFD, Keys: m.keys, Requests: m.requests, Binds: m.sockets.Slot(id.Slot),
-	}
-	h.Inbox, h.Peers = m.inboxes.Of(id.Seat())
+	h.Protocol, h.Control, h.Scoreboard = ipc.Spoken, theirs, m.boardFD
 	path := g.path
 	if g.program != nil {
 		path, h.Program = ipc.ProgramPath, g.program
-	}
-	files, env, err := h.Encode()
-	if err != nil {
-		control.Close()
-		pipe.read.Close()
-		return 0, err
 	}
 	stdout := uintptr(pipe.write.Int())
 	if !m.output.ToFile() {
 		stdout = os.Stdout.Fd()
 	}
-	row := m.board.Row(id.Seat())
-	row.Heartbeat.Store(m.clock.Now())
-	c := &child{control: control, tail: logs.NewTail(), cpuBase: row.CPU.Load()}
-	argv := append([]string{m.title(id, number)}, g.args...)
-	pid, err := process.Start(&process.Command{
-		Path: path, Name: g.path, Argv: argv, Dir: g.dir, As: g.as, Umask: g.umask,
-		Env:   append(append([]string(nil), g.env...), env...),
-		Files: append([]uintptr{m.null.Fd(), stdout, uintptr(pipe.write.Int())}, files...),
-	})
+	pid := 0
+	files, env, err := h.Encode()
+	if err == nil {
+		pid, err = process.Start(&process.Command{
+			Path: path, Name: g.path, Argv: append([]string{title}, g.args...), Dir: g.dir, As: g.as, Umask: g.umask,
+			Env:   append(append([]string(nil), g.env...), env...),
+			Files: append([]uintptr{m.null.Fd(), stdout, uintptr(pipe.write.Int())}, files...),
+		})
+	}
 	if err != nil {
 		control.Close()
 		pipe.read.Close()
-		return 0, err
+		return nil, 0, err
 	}
-	m.workers[id] = c
-	go m.output.Forward(pipe.read, c.tail)
-	go m.receive(id, control)
-	return pid, nil
+	go m.output.Forward(pipe.read, tail)
+	return control, pid, nil
 }
 
 // title is what a worker is called in ps.
@@ -201,9 +219,9 @@ func (m *machine) adopt(id plan.SeatID, slot int) error {
 	if c == nil {
 		return errGone
 	}
-	for i, fd := range m.sockets.Slot(slot) {
-		if m.sockets.Shared(i) {
-			continue // it serves that one already
+	for i, fd := range m.listeners(slot) {
+		if m.sockets.Shared(i) && !m.front.copies() {
+			continue // it serves that one already, or a front does
 		}
 		if err := c.control.Send(ipc.Message{Type: ipc.Adopt, Slot: slot, Bind: i}, fd.Int()); err != nil {
 			return err
@@ -213,6 +231,9 @@ func (m *machine) adopt(id plan.SeatID, slot int) error {
 }
 
 func (m *machine) introduce(id plan.SeatID, slot int) error {
+	if m.front != nil {
+		return nil // only that one sends to inboxes
+	}
 	c := m.workers[id]
 	if c == nil {
 		return errGone
@@ -322,7 +343,12 @@ func (m *machine) vacate(id plan.SeatID, cpu time.Duration) int64 {
 	return open
 }
 
-func (m *machine) closeListeners() { m.sockets.Close() }
+func (m *machine) closeListeners() {
+	m.sockets.Close()
+	if m.front.copies() {
+		m.front.private.Close()
+	}
+}
 
 func (m *machine) reopenLogs() error {
 	err := m.output.Reopen()

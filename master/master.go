@@ -115,8 +115,11 @@ func (m *Master) start() error {
 	if m.limits, err = process.ReadLimits(); err != nil {
 		return err
 	}
-	if m.config.Inboxes() {
+	switch { // how many ends a worker holds
+	case m.config.Handoff():
 		m.limits.Inboxes = 2 * int64(min(m.config.MaxWorkers, inbox.GroupSlots))
+	case m.config.Inboxes():
+		m.limits.Inboxes = 1
 	}
 	if err := m.limits.Enough(m.config.Processes(), len(m.config.Binds)); err != nil {
 		return &StartError{plan.ExitConfig, err}
@@ -154,6 +157,9 @@ func (m *Master) start() error {
 		return &StartError{plan.ExitConfig, err}
 	}
 	m.machine.requestsPath = m.config.LogRequestsFile
+	if err := m.makeFront(recipe); err != nil {
+		return err
+	}
 	if err := m.readKeys(log); err != nil {
 		return err
 	}
@@ -164,7 +170,11 @@ func (m *Master) start() error {
 	if err := m.serveMetrics(); err != nil {
 		return err
 	}
-	go reap(m.loop.events, m.done)
+	go process.Reap(m.done, func(e process.Ended) {
+		status := plan.StatusOf(e.Status)
+		status.OOM = e.OOM
+		m.machine.emit(exitEvent{pid: e.PID, status: status, cpu: e.CPU})
+	})
 	go m.memory.Run(m.done)
 	if m.ring != nil {
 		go m.ring.Watch(m.machine.reloadKeys, m.done, func(u keyring.Update) { m.machine.emit(keysEvent{u}) })
@@ -274,7 +284,7 @@ func (m *Master) bind(log *slog.Logger) error {
 	}
 	options := sockets.Options{
 		Dir: dir, Holder: fmt.Sprintf("pid %d, control socket %s", os.Getpid(), m.control),
-		Backlog: m.config.Backlog, Shared: m.config.Dispatch == "shared" || m.config.InProcess(),
+		Backlog: m.config.Backlog, Shared: m.config.OneListener(),
 	}
 	patience, told := sockets.NewPatience(time.Now().Add(m.config.OrphanGrace+m.config.DrainTimeout+time.Second)), false
 	for {

@@ -14,6 +14,9 @@ import (
 func (m *Master) pids() []int {
 	snap := m.loop.snapshot.Load()
 	pids := []int{snap.PID}
+	if snap.Front != nil && snap.Front.PID != 0 {
+		pids = append(pids, snap.Front.PID)
+	}
 	for _, w := range snap.Workers {
 		if w.PID != 0 {
 			pids = append(pids, w.PID)
@@ -46,7 +49,9 @@ func (m *Master) View() metrics.View {
 		}
 		v.Workers = append(v.Workers, metrics.Worker{Slot: w.Slot, Seat: w.Seat, PID: w.PID, Generation: w.Generation, State: w.State.String(), Serves: w.State == plan.Ready, Threads: w.Threads})
 	}
-	v.Ready = len(served)
+	if v.Ready = len(served); !snap.Front.Serves() {
+		v.Ready = 0 // nobody reaches them
+	}
 	if snap.InProcess {
 		v.Workers, v.Ready = shareOut(v.Workers, snap.Wanted), v.Ready*snap.Wanted
 	}

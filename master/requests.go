@@ -88,6 +88,7 @@ func (l *loop) stop(now bool) {
 			l.state.ExitCode = plan.ExitForced
 		}
 		l.state.Force()
+		l.forceFront(time.Now())
 	case !l.state.Stopping:
 		l.log.Info("stopping: workers drain", "timeout", l.state.Config.DrainTimeout.String())
 		l.state.Stop(plan.ExitClean, "the cluster stops")

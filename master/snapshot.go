@@ -5,6 +5,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/prefork/cluster/master/front"
 	"github.com/prefork/cluster/master/plan"
 	"github.com/prefork/cluster/metrics"
 )
@@ -21,7 +22,8 @@ type Snapshot struct {
 	Threads    int
 	Generation int // the wanted one
 	Stopping   bool
-	Ready      bool // every wanted slot is served by its own worker
+	Ready      bool // every wanted slot is served by its own worker, and the front serves
+	Front      *front.Front
 	EverReady  bool // once it was so
 	Workers    []WorkerView
 	Deaths     []plan.Death   // the last ones of all slots, by slot
@@ -73,6 +75,10 @@ func (l *loop) publish(now time.Time) {
 	if snap.InProcess {
 		snap.Slots = l.most
 	}
+	if l.front != nil {
+		f := *l.front
+		snap.Front = &f
+	}
 	for i := range s.Slots {
 		sl := &s.Slots[i]
 		for j := range sl.Seats {
@@ -112,6 +118,19 @@ func (l *loop) publish(now time.Time) {
 		close(l.changed)
 	}
 	l.changed = changed
+}
+
+// allReady says whether every wanted slot is served by its own worker, and the front, if there is one, serves.
+func (l *loop) allReady() bool {
+	if !l.front.Serves() {
+		return false
+	}
+	for i := range l.state.Wanted {
+		if !l.state.Slots[i].Served() {
+			return false
+		}
+	}
+	return true
 }
 
 // count counts how restarts ended. One that was done and is taken back within the probation has ended twice.

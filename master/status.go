@@ -30,6 +30,7 @@ type Status struct {
 	Restart    *plan.Rollout  `json:"restart,omitempty"`            // the last one
 	Reload     *Reload        `json:"reload,omitempty"`             // of the configuration, the last one
 	KeysError  string         `json:"certificates_error,omitempty"` // why those in use are not those in the files
+	Front      *FrontStatus   `json:"front,omitempty"`              // only with a dispatch that has one
 	Slots      []WorkerStatus `json:"workers_status"`               // in process: a process each, whose slot is 0
 	Shares     []Share        `json:"in_process,omitempty"`         // of the workers in the process, by slot; only in process
 	Handoff    *Handoff       `json:"handoff,omitempty"`            // only with dispatch handoff
@@ -43,6 +44,16 @@ type Backlog struct {
 	Slot    string `json:"slot"` // a number, or all if the slots share the listener
 	Waiting int    `json:"waiting"`
 	Limit   int    `json:"limit"`
+}
+
+// FrontStatus is the process that stands before the workers.
+type FrontStatus struct {
+	Dispatch string         `json:"dispatch"`
+	PID      int            `json:"pid"` // 0: there is none at the moment
+	State    string         `json:"state"`
+	Uptime   float64        `json:"uptime_seconds"`
+	Restarts int            `json:"restarts"`
+	Memory   metrics.Memory `json:"memory"`
 }
 
 // WorkerStatus is one worker, or a slot that waits for one.
@@ -106,6 +117,12 @@ func (m *Master) status() Status {
 	}
 	for _, w := range snap.Workers {
 		s.Slots = append(s.Slots, m.worker(w, snap))
+	}
+	if f := snap.Front; f != nil {
+		s.Front = &FrontStatus{Dispatch: m.config.Dispatch, PID: f.PID, State: f.State.String(), Restarts: max(0, f.Starts-1)}
+		if f.PID != 0 {
+			s.Front.Uptime, s.Front.Memory = time.Since(f.Spawned).Seconds(), m.memory.Of(f.PID)
+		}
 	}
 	if snap.InProcess {
 		s.Shares = m.shares(snap)

@@ -21,6 +21,8 @@ type system interface {
 	dropGeneration(number int)
 	// spawn starts a worker with limits; what it says arrives as events.
 	spawn(id plan.SeatID, generation int, limits ipc.Limits) (pid int, err error)
+	// startFront starts the front with limits; that it is ready arrives as an event.
+	startFront(limits ipc.Limits) (pid int, err error)
 	// send gives a message to a worker; ipc.ErrFull if it has not read for long.
 	send(id plan.SeatID, m ipc.Message) error
 	// adopt gives a worker the listeners of another slot.

@@ -13,7 +13,7 @@ import (
 	"github.com/prefork/cluster/worker/internal/handoff"
 )
 
-// inboxSource is the listener of the connections that siblings pass on. It is served until no connection is left: a draining
+// inboxSource is the listener of the connections that siblings pass on, or a front. It is served until no connection is left: a draining
 // worker passes on what still arrives.
 type inboxSource struct {
 	m         *member
@@ -33,7 +33,7 @@ type inboxSource struct {
 
 // meetSiblings takes over what the master has handed over to pass connections on, and to be passed some.
 func (m *member) meetSiblings(h *ipc.Handover) error {
-	if m.Config.Handoff && h.Inbox == nil {
+	if (m.Config.Handoff || m.Config.Passed) && h.Inbox == nil {
 		return errors.New("connections are to be passed on, but no inbox was handed over")
 	}
 	if h.Inbox != nil {
@@ -81,6 +81,9 @@ func (s *inboxSource) Accept() (net.Conn, error) {
 	for {
 		s.awaitRoom()
 		err := s.raw.Read(s.receive)
+		if s.closed.Load() && err != nil && s.m.final.Load() {
+			err = s.raw.Control(func(fd uintptr) { s.receive(fd) }) // nobody else will
+		}
 		if s.closed.Load() && (err != nil || s.err != nil) {
 			return nil, s.end()
 		}
@@ -159,7 +162,11 @@ func (s *inboxSource) admit() *conn {
 			c.held.Keep(p.Thread)
 		}
 	}
-	m.Row.Handoff.Received.Add(1)
+	if p.Sender == ipc.FrontSeat { // this worker is the first to have it
+		m.Row.Accepted.Add(1)
+	} else {
+		m.Row.Handoff.Received.Add(1)
+	}
 	m.enter(c)
 	return c
 }

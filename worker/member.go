@@ -152,6 +152,9 @@ func (m *member) joinCluster(h *ipc.Handover) error {
 		if err != nil {
 			return m.giveUp(fmt.Errorf("bind %d: %w", i, err))
 		}
+		if m.Config.Passed {
+			l.Close() // it tells the address; the front accepts
+		}
 		m.binds = append(m.binds, l)
 	}
 	if h.Keys != nil {
@@ -244,7 +247,9 @@ func (m *member) run() error {
 	defer close(stop)
 	m.watchSignals(stop)
 	for i, l := range m.binds {
-		m.attach(sourceKey{slot: m.info.Slot, bind: i}, l)
+		if !m.Config.Passed {
+			m.attach(sourceKey{slot: m.info.Slot, bind: i}, l)
+		}
 	}
 	m.openInbox()
 	m.pulse() // the first heartbeat comes before ready

@@ -65,6 +65,8 @@ func ways(t *testing.T) map[string]way {
 		},
 		"handoff, queue":  {[]string{"--bind", "127.0.0.1:0", "--pool", "queue", "--dispatch", "handoff"}, traffic.Clients{}},
 		"handoff, tls":    {[]string{"--bind", "tls://127.0.0.1:0" + query, "--dispatch", "handoff"}, traffic.Clients{TLS: secure}},
+		"passed":          {[]string{"--bind", "127.0.0.1:0", "--dispatch", "passed"}, traffic.Clients{}},
+		"copied":          {[]string{"--bind", "127.0.0.1:0", "--dispatch", "copied"}, traffic.Clients{}},
 		"inprocess lease": {[]string{"--bind", "127.0.0.1:0", "--mode", "inprocess"}, traffic.Clients{}},
 		"inprocess queue": {[]string{"--bind", "tls://127.0.0.1:0" + query, "--mode", "inprocess", "--pool", "queue"}, traffic.Clients{TLS: secure}},
 		"inprocess fasthttp": {
@@ -72,6 +74,8 @@ func ways(t *testing.T) map[string]way {
 		},
 		"inprocess fasthttp lanes": {[]string{"--bind", "127.0.0.1:0", "--mode", "inprocess", "--engine", "fasthttp", "--pool", "lanes"}, traffic.Clients{}},
 		"fasthttp, shared":         {[]string{"--bind", "unix://" + socket("b"), "--engine", "fasthttp", "--dispatch", "shared"}, traffic.Clients{Network: "unix", Addr: socket("b")}},
+		"fasthttp, passed":         {[]string{"--bind", "unix://" + socket("p"), "--engine", "fasthttp", "--dispatch", "passed"}, traffic.Clients{Network: "unix", Addr: socket("p")}},
+		"fasthttp, copied":         {[]string{"--bind", "unix://" + socket("e"), "--engine", "fasthttp", "--dispatch", "copied"}, traffic.Clients{Network: "unix", Addr: socket("e")}},
 	}
 }
 

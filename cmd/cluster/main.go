@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/prefork/cluster/cmd/cluster/front"
 	"github.com/prefork/cluster/cmd/cluster/reference"
 	"github.com/prefork/cluster/configs"
 	"github.com/prefork/cluster/master/plan"
@@ -24,6 +25,8 @@ func run(args []string) int {
 		switch args[1] {
 		case reference.WorkerVerb:
 			return reference.RunWorker()
+		case front.Verb:
+			return front.Run(args[2:])
 		case reference.BareVerb:
 			return reference.RunBare(args[2:])
 		}

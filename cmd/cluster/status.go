@@ -87,6 +87,14 @@ func show(w io.Writer, s master.Status, colour bool) {
 	if fit := s.Limits.Connections(); fit >= 0 && fit < process.FewConnections {
 		fmt.Fprintf(w, "\n%s", paint(yellow, fmt.Sprintf("room for %d connections a %s: %v", fit, owner, s.Limits)))
 	}
+	if f := s.Front; f != nil {
+		line := fmt.Sprintf("front (%s) is %s: pid %d, up %s, %d restarts (%s)", f.Dispatch, f.State, f.PID, span(f.Uptime), f.Restarts, size(f.Memory.PSS))
+		code := ""
+		if f.State != "ready" {
+			code = red
+		}
+		fmt.Fprintf(w, "\n%s", paint(code, line))
+	}
 	fmt.Fprint(w, "\n\n")
 
 	var table strings.Builder

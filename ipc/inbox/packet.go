@@ -42,7 +42,7 @@ const (
 // nanoseconds of CLOCK_MONOTONIC; 0 is none.
 type Packet struct {
 	Kind        Kind
-	Sender      int // seat
+	Sender      int // seat; ipc.FrontSeat: the connection has just been accepted
 	Bind        int // on which it was accepted
 	Hops        int // times that it was passed on for the request that waits
 	Thread      int // that is reserved for it

@@ -47,6 +47,15 @@ func (s *Set) Of(seat int) (own *ipc.FD, peers map[int]*ipc.FD) {
 	return s.boxes[seat].Read, peers
 }
 
+// Senders are the send ends of all inboxes that exist, by seat, for a front. They stay the set's.
+func (s *Set) Senders() map[int]*ipc.FD {
+	all := map[int]*ipc.FD{}
+	for seat, b := range s.boxes {
+		all[seat] = b.Send
+	}
+	return all
+}
+
 // Close closes the inboxes, and with them the connections that still lie there. It returns how many those were.
 func (s *Set) Close() (lost int) {
 	for _, p := range s.held {

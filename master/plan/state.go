@@ -36,6 +36,7 @@ type Cluster struct {
 	Rollouts []*Rollout // the last ones; the last of them may be running
 
 	EverReady bool
+	Fronted   bool // a front is there: it leaves before the workers do
 	Stopping  bool
 	forced    bool
 	ExitCode  int

@@ -129,10 +129,12 @@ func Step(s *Cluster, now time.Time) ([]Action, time.Time) {
 	anyone := false
 	for i := range s.Slots {
 		sl := &s.Slots[i]
-		if i < s.Wanted && !s.Stopping {
+		switch {
+		case s.Stopping && s.Fronted: // what the front has begun is finished first
+		case i < s.Wanted && !s.Stopping:
 			room -= st.fill(i, sl, room)
 			st.prefer(i, sl)
-		} else {
+		default:
 			st.dismiss(i, sl)
 		}
 		for j := range sl.Seats {
@@ -141,7 +143,7 @@ func Step(s *Cluster, now time.Time) ([]Action, time.Time) {
 		}
 	}
 	if s.Stopping {
-		if !anyone {
+		if !anyone && !s.Fronted {
 			st.do(Finish{})
 		}
 		return st.actions, st.at

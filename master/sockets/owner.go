@@ -25,7 +25,7 @@ type TakenError struct {
 type Owner struct {
 	PID    int
 	Title  string // its command line, shortened
-	Worker bool   // of a cluster
+	Worker bool   // of a cluster, or a front
 }
 
 // Unwrap makes errors.Is(err, ErrTaken) true.
@@ -146,6 +146,8 @@ func holds(dir string, inodes map[string]bool) bool {
 const (
 	// WorkerTitle is how the argv[0] of every worker begins, unless a script has become the worker's program.
 	WorkerTitle = "cluster: worker "
+	// FrontTitle is the argv[0] of a front.
+	FrontTitle = "cluster: front"
 
 	workerComm = "cluster-w" // how the name begins that the package worker gives its process
 )
@@ -159,6 +161,6 @@ func describe(pid int) (o Owner, alive bool) {
 		o.Title = o.Title[:min(len(o.Title), 80)]
 	}
 	comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
-	o.Worker = strings.HasPrefix(o.Title, WorkerTitle) || bytes.HasPrefix(comm, []byte(workerComm))
+	o.Worker = strings.HasPrefix(o.Title, WorkerTitle) || strings.HasPrefix(o.Title, FrontTitle) || bytes.HasPrefix(comm, []byte(workerComm))
 	return o, err == nil
 }

@@ -1,4 +1,4 @@
-package master
+package process
 
 import (
 	"bufio"
@@ -12,13 +12,19 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/prefork/cluster/master/plan"
 )
 
-// reap is the only place that waits for children, so that the master can be process 1: there it reaps what others have
-// left as well. It sends an event for each child that has ended.
-func reap(events chan<- event, stop <-chan struct{}) {
+// Ended is a child that has ended and was waited for.
+type Ended struct {
+	PID    int
+	Status unix.WaitStatus
+	OOM    bool          // the kernel's memory killer was at work
+	CPU    time.Duration // user and system
+}
+
+// Reap is the only place that waits for children, so that the master can be process 1: there it reaps what others have left as
+// well. It tells of each child that has ended, until stop is closed.
+func Reap(stop <-chan struct{}, tell func(Ended)) {
 	chld := make(chan os.Signal, 1)
 	signal.Notify(chld, syscall.SIGCHLD)
 	defer signal.Stop(chld)
@@ -34,14 +40,8 @@ func reap(events chan<- event, stop <-chan struct{}) {
 			if err != nil || pid <= 0 {
 				break
 			}
-			status := plan.StatusOf(w)
-			status.OOM = status.Signal == syscall.SIGKILL && oom.struck()
-			cpu := time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
-			select {
-			case events <- exitEvent{pid: pid, status: status, cpu: cpu}:
-			case <-stop:
-				return
-			}
+			killed := w.Signaled() && w.Signal() == syscall.SIGKILL
+			tell(Ended{PID: pid, Status: w, OOM: killed && oom.struck(), CPU: time.Duration(usage.Utime.Nano() + usage.Stime.Nano())})
 		}
 		select {
 		case <-chld:

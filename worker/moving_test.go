@@ -130,7 +130,7 @@ func TestPush(t *testing.T) {
 	want(t, "before", c.get("/").body, "worker 0")
 	first := m.fill(t, 0)
 	want(t, "while worker 0 is busy", c.get("/").body, "worker 1")
-	want(t, "pushed", m.moved(0, scoreboard.MovedPushed), int64(1))
+	eventually(t, "it to be counted", func() bool { return m.moved(0, scoreboard.MovedPushed) == 1 }) // after it was sent
 	want(t, "received", m.workers[1].Row.Handoff.Received.Load(), int64(1))
 	close(m.held)
 	want(t, "the answer of the long request", first.answer("GET").body, "worker 0")
@@ -158,7 +158,7 @@ func TestPushOnAHint(t *testing.T) {
 	switch c.answer("GET").body {
 	case "worker 0": // its own thread was the one
 	case "worker 1":
-		want(t, "moved on a hint", m.moved(0, scoreboard.MovedHinted), int64(1))
+		eventually(t, "it to be counted", func() bool { return m.moved(0, scoreboard.MovedHinted) == 1 }) // after it was sent
 	}
 	if took := time.Since(since); took > 5*time.Second {
 		t.Errorf("it has waited %v for a thread that was free", took)
@@ -242,7 +242,7 @@ func TestDrainMovesConnections(t *testing.T) {
 		want(t, "afterwards", c.get("/").body, "worker 1")
 	}
 	m.workers[0].wantResult(t)
-	want(t, "drained", m.moved(0, scoreboard.MovedDrained), int64(42))
+	eventually(t, "it to be counted", func() bool { return m.moved(0, scoreboard.MovedDrained) == 42 }) // after it was sent
 }
 
 // A connection that was passed on can do what others can.

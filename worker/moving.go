@@ -32,8 +32,8 @@ type mover struct {
 	p          []byte
 	n          int
 	err        error
-	first      bool // nothing has been read yet: most likely nothing is there
-	crowded    bool // a whole head is there, and no thread
+	first      bool // nothing has been looked for yet
+	crowded    bool // something is there, and no thread
 }
 
 func newMover(c *conn) *mover {
@@ -77,15 +77,24 @@ func (c *conn) Bound() int {
 // read reads the beginning of a request, with a thread for it if its head is complete. io.EOF is also what it says when the
 // connection has been passed on.
 func (v *mover) read(p []byte) (int, error) {
-	if v.c.m.Draining.Load() && v.leave() {
-		return 0, io.EOF
+	v.p = p
+	for {
+		if v.c.m.Draining.Load() && v.leave() {
+			return 0, io.EOF
+		}
+		v.n, v.err, v.first, v.crowded = 0, nil, true, false
+		err := v.raw.Read(v.look)
+		if err == nil && v.crowded {
+			if v.lineUp() {
+				return 0, io.EOF
+			}
+			if v.err == unix.EAGAIN {
+				v.c.readable.Store(0)
+				continue
+			}
+		}
+		return v.result(err)
 	}
-	v.p, v.n, v.err, v.first, v.crowded = p, 0, nil, v.c.reused.Load(), false
-	err := v.raw.Read(v.look)
-	if err == nil && v.crowded {
-		return v.lineUp()
-	}
-	return v.result(err)
 }
 
 // result is what a read has brought, with the error of waiting for it. A request that became readable in another worker, or before it
@@ -112,53 +121,46 @@ func (v *mover) result(err error) (int, error) {
 
 // lookFor is called with the descriptor, and says whether waiting is over.
 func (v *mover) lookFor(fd uintptr) bool {
-	held := &v.c.held
+	held, first := &v.c.held, v.first
+	v.first = false
 	if held.Thread() < 0 {
-		if v.first {
-			v.first = false
+		// Most likely nothing is there yet, except on a new connection: that is found out without a thread. Later something is.
+		if first && v.c.reused.Load() {
+			if v.n, v.err = kernel.Peek(int(fd), v.p[:1]); v.err == unix.EAGAIN {
+				return false
+			}
+			first = false
+		}
+		thread, ok := v.c.m.Line.TryTake()
+		if !ok && first {
 			if v.n, v.err = kernel.Peek(int(fd), v.p[:1]); v.err == unix.EAGAIN {
 				return false
 			}
 		}
-		thread, ok := v.c.m.Line.TryTake()
 		if !ok {
-			return v.lookOnly(fd)
+			v.crowded = true
+			return true
 		}
 		held.Keep(thread)
 	}
-	v.readNow(fd)
-	if v.n > 0 && complete(v.p[:v.n]) && !v.preface() {
-		return true
-	}
-	v.c.m.GiveBack(held)
+	v.readWhole(fd)
 	return v.err != unix.EAGAIN
 }
 
-// readNow reads what is there.
-func (v *mover) readNow(fd uintptr) {
+// readWhole reads what is there, and gives the thread back unless it is a whole head.
+func (v *mover) readWhole(fd uintptr) {
 	for {
 		if v.n, v.err = syscall.Read(int(fd), v.p); v.err != syscall.EINTR {
-			v.n = max(v.n, 0)
-			return
+			break
 		}
+	}
+	if v.n = max(v.n, 0); !v.whole() {
+		v.c.m.GiveBack(&v.c.held)
 	}
 }
 
-// lookOnly looks at a request for which there is no thread. What is not a whole one, or begins something else, is read.
-func (v *mover) lookOnly(fd uintptr) bool {
-	v.n, v.err = kernel.Peek(int(fd), v.p)
-	switch {
-	case v.err == unix.EAGAIN:
-		return false
-	case v.err != nil || v.n == 0:
-		return true
-	case complete(v.p[:v.n]) && !v.preface():
-		v.crowded = true
-		return true
-	}
-	v.readNow(fd)
-	return true
-}
+// whole says whether what was read or looked at is the whole head of a request, of one that can be passed on.
+func (v *mover) whole() bool { return v.n > 0 && complete(v.p[:v.n]) && !v.preface() }
 
 // complete says whether a request's head ends here.
 func complete(head []byte) bool {
@@ -186,8 +188,8 @@ func (v *mover) watchFor(fd uintptr) bool {
 	return n <= 0 && err != unix.EAGAIN // a byte that is there is left there: what follows it will be seen
 }
 
-// lineUp waits for a thread here or in a sibling.
-func (v *mover) lineUp() (int, error) {
+// lineUp waits for a thread here or in a sibling, and reads. It is true if the connection has been passed on.
+func (v *mover) lineUp() (moved bool) {
 	c, m := v.c, v.c.m
 	if c.readable.Load() == 0 {
 		c.heard()
@@ -210,16 +212,23 @@ func (v *mover) lineUp() (int, error) {
 			c.held.Keep(place.Thread)
 			break
 		}
+		_ = v.raw.Control(func(fd uintptr) { v.n, v.err = kernel.Peek(int(fd), v.p) })
+		if !v.whole() {
+			m.siblings.Withdraw(place)
+			break
+		}
 		if v.send(place.Seat, place) {
-			v.p = nil
-			return 0, io.EOF
+			return true
 		}
 		full = true
 		m.siblings.Withdraw(place)
 		m.Row.Handoff.Stayed[scoreboard.StayedFull].Add(1)
 	}
-	// Whatever the deadline of reads is by now: the request is there.
-	return v.result(v.raw.Control(v.readNow))
+	// Whatever the deadline of reads is by now: something is there.
+	if err := v.raw.Control(v.readWhole); err != nil {
+		v.n, v.err = 0, err
+	}
+	return false
 }
 
 // waits says whether a request is in line that can be passed on.

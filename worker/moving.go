@@ -124,27 +124,25 @@ func (v *mover) lookFor(fd uintptr) bool {
 	held, first := &v.c.held, v.first
 	v.first = false
 	if held.Thread() < 0 {
-		// Most likely nothing is there yet, except on a new connection: that is found out without a thread. Later something is.
-		if first && v.c.reused.Load() {
-			if v.n, v.err = kernel.Peek(int(fd), v.p[:1]); v.err == unix.EAGAIN {
-				return false
-			}
-			first = false
-		}
 		thread, ok := v.c.m.Line.TryTake()
-		if !ok && first {
-			if v.n, v.err = kernel.Peek(int(fd), v.p[:1]); v.err == unix.EAGAIN {
-				return false
-			}
-		}
-		if !ok {
+		switch {
+		case ok:
+			held.Keep(thread)
+		case first && v.empty(fd):
+			return false
+		default: // something is there, if not yet at the first look
 			v.crowded = true
 			return true
 		}
-		held.Keep(thread)
 	}
 	v.readWhole(fd)
 	return v.err != unix.EAGAIN
+}
+
+// empty says that nothing is there, not even an end or an error.
+func (v *mover) empty(fd uintptr) bool {
+	_, err := kernel.Peek(int(fd), v.p[:1])
+	return err == unix.EAGAIN
 }
 
 // readWhole reads what is there, and gives the thread back unless it is a whole head.

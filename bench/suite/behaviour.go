@@ -58,7 +58,7 @@ func tail(o Options) Suite {
 	shared.Dispatch = "shared"
 	c := cells(steps, one, inprocess(o.Workers, o.Threads, "queue"), "reuseport", prefork(o.Workers, o.Threads), "shared", shared)
 	for _, way := range ways("dispatch") {
-		if way != "reuseport" && way != "shared" {
+		if way != "reuseport" && way != "shared" && way != "copied" { // which is about what copying costs: suite dispatch
 			spec := prefork(o.Workers, o.Threads)
 			spec.Dispatch = way
 			c = append(c, cells(steps, way, spec)...)

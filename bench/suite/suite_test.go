@@ -60,9 +60,9 @@ func TestWaysAreMeasured(t *testing.T) {
 		t.Fatal(err)
 	}
 	cells := map[string][]string{
-		"dispatch": {"reuseport", "shared", "handoff"},
+		"dispatch": {"reuseport", "shared", "handoff", "passed", "copied"},
 		"pool":     {"lease", "handoff lease", "inprocess lease", "queue", "handoff queue", "inprocess queue", "lanes", "inprocess lanes", "unbounded", "queue, batches of 4", "queue, OS threads"},
-		"tail":     {"one process, one queue", "reuseport", "shared", "handoff", "puma", "node"}, // nginx cannot wait
+		"tail":     {"one process, one queue", "reuseport", "shared", "handoff", "passed", "puma", "node"}, // nginx cannot wait
 	}
 	for _, s := range made {
 		var names []string

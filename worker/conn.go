@@ -68,7 +68,8 @@ type conn struct {
 	readDeadline atomic.Int64                 // what the engine asked for; 0: none
 	writeSince   atomic.Int64                 // coarse time at which a running Write began or made progress; 0: none runs
 	acked        atomic.Uint64                // what the client had acknowledged at the last look at a running Write
-	mu           sync.Mutex                   // guards the two below together with the real deadlines
+	mu           sync.Mutex                   // guards the next two together with the real deadlines, and shut with being passed on
+	shut         bool                         // Close was called
 	applied      atomic.Bool                  // the real read deadline is set
 	reading      atomic.Bool                  // a Read is in the socket, where only a real deadline reaches it
 	writeLimited atomic.Bool                  // the real write deadline is set
@@ -82,7 +83,7 @@ func (m *member) admit(nc net.Conn, bind int) *conn {
 	switch {
 	case m.proxied(bind):
 		c.Conn = proxyproto.NewConn(nc, proxyproto.WithPolicy(proxyproto.REQUIRE), proxyproto.SetReadHeaderTimeout(m.Limits().HeadTimeout))
-	case m.siblings != nil && !m.Secure(bind):
+	case m.siblings != nil && !m.Secure(bind) && !m.Stationary:
 		c.mover = newMover(c)
 	}
 	c.idleSince.Store(m.coarse.Load())
@@ -108,14 +109,18 @@ func (m *member) proxied(bind int) bool {
 
 // Close closes the connection and takes it off the books.
 func (c *conn) Close() error {
+	c.mu.Lock()
+	gone := c.gone()
+	c.shut = true // from here on it is not passed on
+	c.mu.Unlock()
 	var err error
-	if !c.gone() {
+	if !gone {
 		err = c.Conn.Close()
 	}
+	c.m.GiveBack(&c.held) // of a request that the engine has refused, or of one that was in line
 	if c.closed.Swap(true) {
 		return err
 	}
-	c.m.GiveBack(&c.held) // of a request that the engine has refused
 	c.logged()
 	m := c.m
 	m.mu.Lock()
@@ -135,7 +140,7 @@ func (c *conn) Close() error {
 
 // Read reads, notes when a head became readable, and translates its own kicks back into what the engine may see.
 func (c *conn) Read(p []byte) (int, error) {
-	if len(p) > 1 && len(p) < c.m.HeadBuffer && c.phase.Load() == phaseIdle && c.reused.Load() {
+	if len(p) > 1 && len(p) < c.m.HeadBuffer && c.phase.Load() == phaseIdle && c.reused.Load() && !c.fresh() {
 		// The engine has a beginning of the next request: of a pipelined one, or the byte that net/http reads to see a client
 		// leave. One that reads a single byte waits for the first, without a buffer.
 		c.begin()
@@ -174,12 +179,16 @@ func (c *conn) receive(p []byte, phase int32) (int, error) {
 	case phase == phaseIdle:
 		c.pieces.Store(true)
 		c.m.GiveBack(&c.held) // no thread waits for the rest of a head
-	case len(p) == 1 && !c.bodied.Load():
+	case c.bodied.Load():
+	case len(p) == 1:
 		return c.mover.watch()
+	default: // net/http reads the body of a request that it answers itself
+		c.Bodied()
+		c.m.GiveBack(&c.held)
 	}
 	n, err := c.Conn.Read(p)
 	if n > 0 {
-		c.heard()
+		c.took(phase)
 	}
 	return n, err
 }
@@ -193,6 +202,14 @@ func (c *conn) begin() {
 		c.headSince.Store(now)
 		c.readable.Store(now)
 	}
+}
+
+// took notes that bytes of the coming request are in this process.
+func (c *conn) took(phase int32) {
+	if phase == phaseIdle {
+		c.begun.Store(true)
+	}
+	c.heard()
 }
 
 func (c *conn) heard() {

@@ -22,6 +22,10 @@ func (c *conn) expired(p []byte, timeout error) (n int, err error, again bool) {
 		c.readDeadline.Store(aborted) // for this body, nothing more is waited for
 		return 0, timeout, false
 	}
+	if c.fresh() && d != 0 && now >= d {
+		_ = c.Conn.Close()
+		return 0, io.EOF, false // to the engine it is a new connection, and some answer those that say nothing
+	}
 	if c.phase.Load() == phaseForeign || d != 0 && now >= d || late && c.readable.Load() != 0 {
 		return 0, timeout, false
 	}
@@ -38,7 +42,7 @@ func (c *conn) expired(p []byte, timeout error) (n int, err error, again bool) {
 		return 0, nil, true
 	}
 	if n := c.lastLook(p); n > 0 { // without a thread; it may have to wait for one here
-		c.heard()
+		c.took(c.phase.Load())
 		return n, nil, false
 	}
 	_ = c.Conn.Close() // at once: what arrives from here on is lost, and the engine takes its time
@@ -72,6 +76,11 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 	if t.IsZero() {
 		c.readDeadline.Store(0)
 		return c.unapply()
+	}
+	if c.fresh() && t.After(c.m.Clock.Time(aborted)) {
+		if t = c.mover.postpone(t); t.IsZero() {
+			return nil
+		}
 	}
 	d := c.m.Clock.At(t)
 	if d <= 0 { // before the machine was started, or so far ahead that the sum is too large

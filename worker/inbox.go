@@ -2,6 +2,7 @@ package worker
 
 import (
 	"errors"
+	"io"
 	"net"
 	"os"
 	"sync/atomic"
@@ -21,7 +22,6 @@ type inboxSource struct {
 	raw       syscall.RawConn
 	bind      int        // of the engine's server that is to serve them
 	addresses []net.Addr // by bind, for unix sockets
-	careful   bool       // descriptors may run out
 	closed    atomic.Bool
 	ended     chan struct{} // closed when Accept says that there are no more
 
@@ -102,9 +102,12 @@ func (s *inboxSource) Accept() (net.Conn, error) {
 		case err == nil || errors.Is(err, inbox.ErrVersion):
 			s.m.Log.Debug("a packet in the inbox was not understood", "kind", s.packet.Kind, "err", err)
 		case errors.Is(err, inbox.ErrNoDescriptor):
-			s.careful = true
+			s.m.scarce.Store(true)
 			time.Sleep(acceptPause)
-		default: // the master and all siblings are gone
+		default:
+			if !errors.Is(err, io.EOF) { // the master and all siblings are gone
+				s.m.Log.Error("the inbox is broken: nothing is passed on to this worker any more", "err", err)
+			}
 			return nil, s.end()
 		}
 	}
@@ -123,7 +126,7 @@ func (s *inboxSource) end() error {
 func (s *inboxSource) receive(fd uintptr) bool {
 	accepting := &s.m.Row.Accepting
 	accepting.Add(1)
-	s.packet, s.connection, s.err = inbox.Receive(int(fd), s.careful)
+	s.packet, s.connection, s.err = inbox.Receive(int(fd), s.m.scarce.Load())
 	if s.connection == nil {
 		accepting.Add(-1)
 	}
@@ -134,7 +137,7 @@ func (s *inboxSource) receive(fd uintptr) bool {
 func (s *inboxSource) admit() *conn {
 	m, p := s.m, &s.packet
 	defer m.Row.Accepting.Add(-1)
-	s.careful = s.connection.Int() >= m.descriptors-max(descriptorReserve, m.descriptors/8)
+	m.spend(s.connection.Int())
 	network, local, remote := "tcp", net.Addr(net.TCPAddrFromAddrPort(p.Local)), net.Addr(net.TCPAddrFromAddrPort(p.Remote))
 	if p.Bind >= len(s.addresses) {
 		s.connection.Close()
@@ -142,7 +145,7 @@ func (s *inboxSource) admit() *conn {
 		return nil
 	}
 	if !p.Remote.IsValid() {
-		network, local, remote = "unix", s.addresses[p.Bind], &net.UnixAddr{Net: "unix"}
+		network, local, remote = "unix", s.addresses[p.Bind], &net.UnixAddr{Name: "@", Net: "unix"} // as the kernel names a client without a name
 	}
 	nc, err := handoff.NewConn(s.connection, network, local, remote)
 	if err != nil {
@@ -155,9 +158,10 @@ func (s *inboxSource) admit() *conn {
 	c.readable.Store(p.Readable)
 	c.headSince.Store(p.HeadSince)
 	c.idleSince.Store(p.IdleSince)
-	if m.siblings != nil {
+	if m.siblings != nil && !m.Stationary {
 		c.mover = newMover(c)
 		c.mover.hops = p.Hops
+		c.mover.fresh.Store(p.Served > 0 && p.Readable == 0)
 		if p.Reservation != 0 && m.Line.Claim(p.Thread, p.Reservation) {
 			c.held.Keep(p.Thread)
 		}
@@ -171,12 +175,13 @@ func (s *inboxSource) admit() *conn {
 	return c
 }
 
-// awaitRoom waits while as many connections are open as may be. What is in the inbox waits there.
+// awaitRoom waits while as many connections are open as there can be descriptors. What is in the inbox waits there. How many may be open does not count
+// here: siblings and the front see to that, and what they have sent all the same must not lie unread.
 func (s *inboxSource) awaitRoom() {
 	m := s.m
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for len(m.conns)+m.entering >= m.mostConnections() && !s.closed.Load() {
+	for len(m.conns)+m.entering >= max(m.roomForConnections(), 1) && !s.closed.Load() {
 		m.room.Wait()
 	}
 }

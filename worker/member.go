@@ -45,7 +45,8 @@ type member struct {
 	inbox    *inboxSource      // nil: nobody passes any on to this worker
 	final    atomic.Bool       // the whole cluster stops: connections stay, too
 
-	descriptors int // that this process may have
+	descriptors int         // that this process may have
+	scarce      atomic.Bool // they may run out
 
 	coarse     atomic.Int64 // the clock at the last pulse: good enough for timeouts of seconds
 	drainSince atomic.Int64

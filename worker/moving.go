@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -23,9 +24,11 @@ import (
 type mover struct {
 	c     *conn
 	raw   syscall.RawConn
-	hops  int         // times that it was passed on for the request that is arriving
-	moved atomic.Bool // it is another worker's now
-	waits atomic.Bool // a request stands in line
+	hops  int           // times that it was passed on for the request that is arriving
+	moved atomic.Bool   // it is another worker's now
+	waits atomic.Bool   // a request stands in line
+	fresh atomic.Bool   // it was received between two requests, and no byte of the next one has come
+	limit time.Duration // what the owner allows a head, once one is coming
 
 	// One read. The functions are kept, so that it allocates nothing.
 	look, peek func(fd uintptr) bool
@@ -46,6 +49,7 @@ func newMover(c *conn) *mover {
 		return nil
 	}
 	v := &mover{c: c, raw: raw}
+	_ = raw.Control(func(fd uintptr) { c.m.spend(int(fd)) })
 	v.look, v.peek = v.lookFor, v.watchFor
 	return v
 }
@@ -103,6 +107,7 @@ func (v *mover) result(err error) (int, error) {
 	c, n, failed := v.c, v.n, v.err
 	if n > 0 {
 		c.begun.Store(true)
+		v.arrived()
 	}
 	if n > 0 && (c.readable.Load() == 0 || c.held.Thread() < 0 && !complete(v.p[:n])) {
 		c.heard()
@@ -157,6 +162,30 @@ func (v *mover) readWhole(fd uintptr) {
 	}
 }
 
+// fresh says whether the connection is as it was received, between two requests. The engine takes it for a new one.
+func (c *conn) fresh() bool { return c.mover != nil && c.mover.fresh.Load() }
+
+// postpone makes of the deadline that an engine sets for the head of a new connection's first request what is due: that of a connection
+// between two requests. A zero time is none.
+func (v *mover) postpone(t time.Time) time.Time {
+	v.limit = time.Until(t)
+	idle, since := v.c.m.IdleTimeout, v.c.idleSince.Load()
+	if idle <= 0 {
+		return time.Time{}
+	}
+	return v.c.m.Clock.Time(since + int64(idle))
+}
+
+// arrived puts the deadline of the head in force.
+func (v *mover) arrived() {
+	if v.fresh.Load() {
+		v.fresh.Store(false)
+		if v.limit > 0 {
+			_ = v.c.SetReadDeadline(time.Now().Add(v.limit))
+		}
+	}
+}
+
 // whole says whether what was read or looked at is the whole head of a request, of one that can be passed on.
 func (v *mover) whole() bool { return v.n > 0 && complete(v.p[:v.n]) && !v.preface() }
 
@@ -194,6 +223,9 @@ func (v *mover) lineUp() (moved bool) {
 	}
 	v.waits.Store(true)
 	defer v.waits.Store(false)
+	if int(m.Row.Waiting.Load()) > m.Limits().QueueDepth/2 && v.ended() {
+		return false // a place is for one who has something to say
+	}
 	for full := false; v.hops < inbox.MaxHops; { // else it waits in the engine
 		waiting, err := m.Line.Enter(c.readable.Load())
 		if err != nil {
@@ -202,12 +234,24 @@ func (v *mover) lineUp() (moved bool) {
 		if !full && m.waits() && !m.relieve(false) { // a full inbox would be chosen again
 			m.Row.Handoff.Stayed[scoreboard.StayedNoTarget].Add(1)
 		}
+		since := m.Clock.Now()
 		place, err := waiting.Wait()
 		if err != nil {
 			break
 		}
-		if !place.Elsewhere() {
+		left := m.WatchesClients && m.Clock.Now()-since > int64(longWait) && v.left()
+		switch {
+		case !place.Elsewhere():
 			c.held.Keep(place.Thread)
+		case left:
+			m.siblings.Withdraw(place)
+		}
+		if left {
+			m.GiveBack(&c.held)
+			v.n, v.err = 0, nil
+			return false
+		}
+		if !place.Elsewhere() {
 			break
 		}
 		_ = v.raw.Control(func(fd uintptr) { v.n, v.err = kernel.Peek(int(fd), v.p) })
@@ -223,10 +267,26 @@ func (v *mover) lineUp() (moved bool) {
 		m.Row.Handoff.Stayed[scoreboard.StayedFull].Add(1)
 	}
 	// Whatever the deadline of reads is by now: something is there.
-	if err := v.raw.Control(v.readWhole); err != nil {
+	if err := v.raw.Control(v.readWhole); err != nil { // closed meanwhile, by another goroutine
 		v.n, v.err = 0, err
+		m.GiveBack(&c.held)
 	}
 	return false
+}
+
+// longWait is how long a request must have waited to be asked whether its client is still there.
+const longWait = time.Second
+
+// left says whether the client has closed the connection, or its sending direction, behind the request.
+func (v *mover) left() (left bool) {
+	_ = v.raw.Control(func(fd uintptr) { left = kernel.HungUp(int(fd)) })
+	return left
+}
+
+// ended says whether nothing is there but an end or an error, and keeps it as what was read.
+func (v *mover) ended() bool {
+	err := v.raw.Control(func(fd uintptr) { v.n, v.err = kernel.Peek(int(fd), v.p[:1]) })
+	return err == nil && v.n <= 0 && v.err != unix.EAGAIN
 }
 
 // waits says whether a request is in line that can be passed on.
@@ -266,17 +326,31 @@ func (v *mover) send(seat int, place pool.Place) bool {
 			reason = scoreboard.MovedHinted
 		}
 	}
-	var err error
-	if controlErr := v.raw.Control(func(fd uintptr) { err = c.m.siblings.Send(seat, &p, int(fd)) }); controlErr != nil || err != nil {
+	if !v.pass(seat, &p) {
 		return false
 	}
-	v.moved.Store(true)
 	c.m.Row.Handoff.Moved[reason].Add(1)
 	if received, ok := c.socket.(interface{ Leave() error }); ok {
 		_ = received.Leave()
 	} else {
 		_ = c.socket.Close()
 	}
+	return true
+}
+
+// pass sends the packet, unless the connection is being closed.
+func (v *mover) pass(seat int, p *inbox.Packet) bool {
+	c := v.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.shut {
+		return false
+	}
+	var err error
+	if controlErr := v.raw.Control(func(fd uintptr) { err = c.m.siblings.Send(seat, p, int(fd)) }); controlErr != nil || err != nil {
+		return false
+	}
+	v.moved.Store(true)
 	return true
 }
 

@@ -147,12 +147,25 @@ const descriptorReserve = 64
 func (m *member) mostConnections() int {
 	most := m.Limits().MaxConnections
 	if most == 0 {
-		most = m.descriptors - descriptorReserve
-		if m.siblings != nil {
-			most -= m.siblings.Len()
-		}
+		most = m.roomForConnections()
 	}
 	return max(most, 1)
+}
+
+// roomForConnections is how many descriptors there are for connections.
+func (m *member) roomForConnections() int {
+	n := m.descriptors - descriptorReserve
+	if m.siblings != nil {
+		n -= m.siblings.Len()
+	}
+	return n
+}
+
+// spend notes how close to the limit the number of a new descriptor is: it is the lowest that was free.
+func (m *member) spend(fd int) {
+	if scarce := fd >= m.descriptors-max(descriptorReserve, m.descriptors/8); scarce != m.scarce.Load() {
+		m.scarce.Store(scarce)
+	}
 }
 
 // awaitRoom waits until one more connection may be open and keeps the place until leaveRoom. Meanwhile connections wait in

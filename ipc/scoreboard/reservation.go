@@ -55,6 +55,9 @@ func (c *Cell) Free() bool { return c.word.Load() == wordFree }
 // Reserved says whether a sibling keeps the thread.
 func (c *Cell) Reserved() bool { return c.word.Load()&stateMask == wordReserved }
 
+// Running says whether the thread has been taken by the worker in the seat.
+func (c *Cell) Running() bool { return c.word.Load() == wordRunning }
+
 func (c *Cell) release(word uint64) bool {
 	return word&stateMask == wordReserved && c.word.CompareAndSwap(word, wordFree)
 }

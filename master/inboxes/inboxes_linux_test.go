@@ -312,7 +312,7 @@ func TestSweepThrowsAway(t *testing.T) {
 		{"a hint with a connection", packet(func(p *inbox.Packet) { p.Kind = inbox.Free }), true, nil, ""},
 		{"another version", string(rune(inbox.Version+1)) + good[1:], true, inbox.ErrVersion, "inbox of seat 0"},
 		{"another kind", packet(func(p *inbox.Packet) { p.Kind = 9 }), true, inbox.ErrVersion, "kind 9"},
-		{"a connection without one", good, false, inbox.ErrVersion, "kind 1"},
+		{"a connection without one", good, false, inbox.ErrVersion, "without its descriptor"},
 		{"short", "hello", true, inbox.ErrVersion, "5 bytes"},
 		{"long", good + "and more", true, inbox.ErrVersion, "bytes"},
 		{"empty", "", false, inbox.ErrVersion, "empty"},

@@ -70,6 +70,8 @@ func arm(w *engine.Worker, srv *fasthttp.Server) (engine.Engine, error) {
 	w.CountsItself = true // answers to pipelined requests leave together
 	w.WatchHeads, w.WatchIdle = e.heads && e.keys == nil, e.idle && e.keys == nil
 	w.HeadBuffer = max(srv.ReadBufferSize, 16) // a bufio.Reader has no less
+	w.IdleTimeout = cmp.Or(srv.IdleTimeout, srv.ReadTimeout)
+	w.Stationary = srv.ReduceMemoryUsage // it reads the first byte of a request by itself
 	return e, nil
 }
 

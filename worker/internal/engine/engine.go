@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"sync/atomic"
+	"time"
 
 	"github.com/prefork/cluster/ipc"
 	"github.com/prefork/cluster/ipc/scoreboard"
@@ -87,6 +88,12 @@ type Worker struct {
 	// KeysFor returns the certificates and keys of a tls bind, as they are now, for an engine that speaks HTTP/2 or one that
 	// does not. It is nil if no bind speaks TLS.
 	KeysFor func(bind int, http2 bool) *tls.Config
+	// Stationary: connections cannot be passed on, because the engine keeps what it has read of them in ways of its own.
+	Stationary bool
+	// IdleTimeout is what the server's owner allows between two requests; 0: nothing special.
+	IdleTimeout time.Duration
+	// WatchesClients: the engine gives up a request whose client has left, also by closing its sending direction.
+	WatchesClients bool
 	// CountsItself: the engine counts answers; else the connection does, from the status lines that pass.
 	CountsItself bool
 

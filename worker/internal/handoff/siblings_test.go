@@ -66,14 +66,17 @@ func (g *group) fill(seat int) {
 
 // unfit are the ways in which a seat can be none to pass a request on to.
 var unfit = map[string]func(g *group, seat int){
-	"it boots":                    func(g *group, seat int) { g.row(seat).State.Store(scoreboard.StateBoot) },
-	"it drains":                   func(g *group, seat int) { g.row(seat).State.Store(scoreboard.StateDraining) },
-	"it does not answer":          func(g *group, seat int) { g.row(seat).Heartbeat.Add(-int64(3 * time.Second)) },
-	"it takes nothing":            func(g *group, seat int) { g.row(seat).Handoff.Takes.Store(0) },
-	"it takes other packets":      func(g *group, seat int) { g.row(seat).Handoff.Takes.Store(inbox.Version + 1) },
-	"it has no room":              func(g *group, seat int) { g.row(seat).Open.Store(most) },
-	"its threads run":             func(g *group, seat int) { g.fill(seat) },
-	"its threads are reserved":    func(g *group, seat int) { g.board.Cell(seat, 0).Reserve(2, 1, 1); g.board.Cell(seat, 1).Reserve(2, 1, 2) },
+	"it boots":               func(g *group, seat int) { g.row(seat).State.Store(scoreboard.StateBoot) },
+	"it drains":              func(g *group, seat int) { g.row(seat).State.Store(scoreboard.StateDraining) },
+	"it does not answer":     func(g *group, seat int) { g.row(seat).Heartbeat.Add(-int64(3 * time.Second)) },
+	"it takes nothing":       func(g *group, seat int) { g.row(seat).Handoff.Takes.Store(0) },
+	"it takes other packets": func(g *group, seat int) { g.row(seat).Handoff.Takes.Store(inbox.Version + 1) },
+	"it has no room":         func(g *group, seat int) { g.row(seat).Open.Store(most) },
+	"its threads run":        func(g *group, seat int) { g.fill(seat) },
+	"its threads are reserved": func(g *group, seat int) {
+		g.board.Cell(seat, 0).Reserve(2, 1, 1)
+		g.board.Cell(seat, 1).Reserve(2, 1, 2)
+	},
 	"its threads are half of all": nil, // it is fit
 }
 

@@ -56,6 +56,13 @@ func Peek(fd int, p []byte) (int, error) {
 	}
 }
 
+// HungUp says whether the other end of a connection has closed it, or its sending direction.
+func HungUp(fd int) bool {
+	events := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+	n, err := unix.Poll(events, 0)
+	return err == nil && n == 1
+}
+
 // SendFile copies so many bytes of a file, from where it stands, to a socket, as many as go without waiting: EAGAIN if none do.
 func SendFile(to, from int, bytes int64) (int64, error) {
 	for {

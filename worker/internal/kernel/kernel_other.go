@@ -19,5 +19,8 @@ func Delivered(net.Conn) (acked uint64, more, ok bool) { return 0, false, false 
 // Peek is not needed here: there are no siblings.
 func Peek(int, []byte) (int, error) { return 0, errors.ErrUnsupported }
 
+// HungUp is not needed here.
+func HungUp(int) bool { return false }
+
 // SendFile is not needed here.
 func SendFile(int, int, int64) (int64, error) { return 0, errors.ErrUnsupported }

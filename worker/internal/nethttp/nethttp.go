@@ -3,6 +3,7 @@ package nethttp
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -54,7 +55,7 @@ func (c complaints) Write(p []byte) (int, error) {
 
 // New arms a server: handler, hooks and the timeouts that its owner has left at zero.
 func New(w *engine.Worker, srv *http.Server) *Engine {
-	w.HeadBuffer = headBuffer
+	w.HeadBuffer, w.WatchesClients, w.IdleTimeout = headBuffer, true, cmp.Or(srv.IdleTimeout, srv.ReadTimeout)
 	e := &Engine{worker: w, server: srv, handler: srv.Handler}
 	if e.handler == nil {
 		e.handler = http.DefaultServeMux

@@ -80,6 +80,7 @@ func (p *lease) lineUp(since int64, movable bool) (*waiter, error) {
 		p.movable++
 	}
 	p.publish()
+	p.serveWaiting() // a thread may have become free since the caller has looked: a sibling that had reserved it has given it back
 	p.lookLater()
 	return w, nil
 }

@@ -48,7 +48,6 @@ func (p *lease) Enter(since int64) (*Waiting, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.serveWaiting() // a thread may have become free since the caller has looked
 	return &Waiting{pool: p, waiter: w}, nil
 }
 
@@ -101,18 +100,18 @@ func (p *lease) Look(f func()) {
 
 // lookLater is called with the mutex held.
 func (p *lease) lookLater() {
-	if p.looking || p.movable == 0 && !p.doubtful() {
+	if p.looking || p.queue.Len() == 0 || p.movable == 0 && !p.doubtful() {
 		return
 	}
 	p.looking = true
 	time.AfterFunc(lookAfter, p.lookAgain)
 }
 
-// doubtful says whether a sibling keeps a thread, which may never be used. Other threads are handed over when they become free.
+// doubtful says whether a sibling keeps a thread, which may never be used, or has just given it back. Those that run are handed over.
 func (p *lease) doubtful() bool {
 	for _, c := range p.cells[:p.bounds.Threads] {
-		if c.Reserved() {
-			return p.queue.Len() > 0
+		if !c.Running() {
+			return true
 		}
 	}
 	return false

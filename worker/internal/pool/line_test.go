@@ -126,3 +126,28 @@ func TestLook(t *testing.T) {
 		}
 	}
 }
+
+// A sibling that reserves and withdraws at any moment never leaves a request waiting beside a free thread, be it one that can move or not.
+func TestWithdrawnUnderATaker(t *testing.T) {
+	p, _ := testLease(1, 10, time.Minute)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for nonce := uint64(0); ; nonce++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if r, ok := p.cells[0].Reserve(3, p.clock.Now(), nonce); ok {
+				p.clock.Now() // a moment
+				p.cells[0].Withdraw(r)
+			}
+		}
+	}()
+	for range 20_000 {
+		p.Give(mustTake(t, p))
+	}
+	close(stop)
+	<-stopped
+}

@@ -54,17 +54,14 @@ func ways(t *testing.T) map[string]way {
 		"tls":           {[]string{"--bind", "tls://127.0.0.1:0" + query}, traffic.Clients{TLS: secure}},
 		"shared":        {[]string{"--bind", "127.0.0.1:0", "--dispatch", "shared"}, traffic.Clients{}},
 		"queue":         {[]string{"--bind", "127.0.0.1:0", "--pool", "queue"}, traffic.Clients{}},
-		"batches":       {[]string{"--bind", "127.0.0.1:0", "--pool", "queue", "--batch", "4"}, traffic.Clients{}},
 		"lanes":         {[]string{"--bind", "127.0.0.1:0", "--pool", "lanes"}, traffic.Clients{}},
 		"unbounded":     {[]string{"--bind", "127.0.0.1:0", "--pool", "unbounded"}, traffic.Clients{}},
 		"fasthttp":      {[]string{"--bind", "127.0.0.1:0", "--engine", "fasthttp"}, traffic.Clients{}},
 		"fasthttp, tls": {[]string{"--bind", "tls://127.0.0.1:0" + query, "--engine", "fasthttp"}, traffic.Clients{TLS: secure}},
-		"handoff":       {[]string{"--bind", "127.0.0.1:0", "--dispatch", "handoff"}, traffic.Clients{}},
 		"handoff, fasthttp": {
 			[]string{"--bind", "unix://" + socket("d"), "--engine", "fasthttp", "--dispatch", "handoff"}, traffic.Clients{Network: "unix", Addr: socket("d")},
 		},
 		"handoff, queue":  {[]string{"--bind", "127.0.0.1:0", "--pool", "queue", "--dispatch", "handoff"}, traffic.Clients{}},
-		"handoff, tls":    {[]string{"--bind", "tls://127.0.0.1:0" + query, "--dispatch", "handoff"}, traffic.Clients{TLS: secure}},
 		"passed":          {[]string{"--bind", "127.0.0.1:0", "--dispatch", "passed"}, traffic.Clients{}},
 		"copied":          {[]string{"--bind", "127.0.0.1:0", "--dispatch", "copied"}, traffic.Clients{}},
 		"inprocess lease": {[]string{"--bind", "127.0.0.1:0", "--mode", "inprocess"}, traffic.Clients{}},
@@ -72,10 +69,8 @@ func ways(t *testing.T) map[string]way {
 		"inprocess fasthttp": {
 			[]string{"--bind", "unix://" + socket("c"), "--mode", "inprocess", "--engine", "fasthttp"}, traffic.Clients{Network: "unix", Addr: socket("c")},
 		},
-		"inprocess fasthttp lanes": {[]string{"--bind", "127.0.0.1:0", "--mode", "inprocess", "--engine", "fasthttp", "--pool", "lanes"}, traffic.Clients{}},
-		"fasthttp, shared":         {[]string{"--bind", "unix://" + socket("b"), "--engine", "fasthttp", "--dispatch", "shared"}, traffic.Clients{Network: "unix", Addr: socket("b")}},
-		"fasthttp, passed":         {[]string{"--bind", "unix://" + socket("p"), "--engine", "fasthttp", "--dispatch", "passed"}, traffic.Clients{Network: "unix", Addr: socket("p")}},
-		"fasthttp, copied":         {[]string{"--bind", "unix://" + socket("e"), "--engine", "fasthttp", "--dispatch", "copied"}, traffic.Clients{Network: "unix", Addr: socket("e")}},
+		"fasthttp, shared": {[]string{"--bind", "unix://" + socket("b"), "--engine", "fasthttp", "--dispatch", "shared"}, traffic.Clients{Network: "unix", Addr: socket("b")}},
+		"fasthttp, copied": {[]string{"--bind", "unix://" + socket("e"), "--engine", "fasthttp", "--dispatch", "copied"}, traffic.Clients{Network: "unix", Addr: socket("e")}},
 	}
 }
 

@@ -78,7 +78,7 @@ func TestBufferedResponsesArriveWhole(t *testing.T) {
 			}
 		}
 	}
-	for _, pool := range []string{"lease", "queue", "lanes", "unbounded"} {
+	for _, pool := range []string{"lease", "queue"} {
 		t.Run(pool, func(t *testing.T) {
 			t.Parallel()
 			w := startWorker(t, http.HandlerFunc(handler), buffered, tight(t), func(s *setup) { s.config.Pool = pool })

@@ -202,7 +202,7 @@ func TestHandlerWriteDeadline(t *testing.T) {
 		hello(w, r)
 	}))
 	c := dial(t, w.addr)
-	near = time.Now().Add(50 * time.Millisecond)
+	near = time.Now().Add(time.Second)
 	want(t, "body", c.get("/limited").body, "hello")
 	passed(near)
 	want(t, "body of the next answer", c.get("/").body, "hello")

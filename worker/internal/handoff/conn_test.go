@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/prefork/cluster/ipc"
 	"github.com/prefork/cluster/ipc/inbox"
+	"github.com/prefork/cluster/worker/internal/kernel"
 )
 
 // received is a connection that was passed on, and its client.
@@ -176,40 +178,77 @@ func TestConnReadFrom(t *testing.T) {
 	}
 }
 
-// BenchmarkPass is what both processes do for one handoff, but for being woken: reserve, look, send and close; receive,
-// claim and make a connection of it.
+// passOn does what both processes do for one handoff, but for being woken: reserve, look, send and close; receive, claim and make a
+// connection of it.
+func (g *group) passOn(t testing.TB, c *Conn) *Conn {
+	to, ok := g.Reserve()
+	if !ok {
+		t.Fatal("no thread is free")
+	}
+	var sent error
+	err := c.raw.Control(func(fd uintptr) {
+		if _, sent = kernel.Peek(int(fd), g.head); sent == nil {
+			sent = g.Send(to.Seat, &inbox.Packet{Thread: to.Thread, Reservation: to.Reservation}, int(fd))
+		}
+	})
+	if err = errors.Join(err, sent, c.Leave()); err != nil {
+		t.Fatal(err)
+	}
+	p, fd, err := inbox.Receive(g.boxes[1].Read.Int(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cell := g.board.Cell(1, p.Thread)
+	if !cell.Claim(p.Reservation) {
+		t.Fatal("the reservation has ended")
+	}
+	cell.Give()
+	g.row(1).Heartbeat.Store(g.clock.Now())
+	if c, err = NewConn(fd, "tcp", c.local, c.remote); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestHundredThousandHandoffsLeakNothing(t *testing.T) {
+	descriptors := func() int {
+		all, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(all)
+	}
+	g := newGroup(t, 1)
+	c, client := received(t)
+	client.Write([]byte("GET / HTTP/1.1\r\n\r\n"))
+	before, goroutines := descriptors(), runtime.NumGoroutine()
+	for range 100_000 {
+		c = g.passOn(t, c)
+	}
+	if after := descriptors(); after != before {
+		t.Errorf("%d descriptors, before %d", after, before)
+	}
+	if after := runtime.NumGoroutine(); after > goroutines {
+		t.Errorf("%d goroutines, before %d", after, goroutines)
+	}
+	for i := range 2 {
+		if !g.board.Cell(1, i).Free() {
+			t.Errorf("thread %d is not free", i)
+		}
+	}
+	b := make([]byte, 100)
+	if n, err := c.Read(b); string(b[:n]) != "GET / HTTP/1.1\r\n\r\n" || err != nil {
+		t.Errorf("%q, %v; want what was sent before it all", b[:n], err)
+	}
+	c.Close()
+}
+
 func BenchmarkPass(b *testing.B) {
 	g := newGroup(b, 1)
 	c, client := received(b)
 	client.Write([]byte("GET / HTTP/1.1\r\n\r\n"))
-	head := make([]byte, 4096)
 	for b.Loop() {
-		to, ok := g.Reserve()
-		if !ok {
-			b.Fatal("no thread is free")
-		}
-		var sent error
-		err := c.raw.Control(func(fd uintptr) {
-			if _, _, sent = unix.Recvfrom(int(fd), head, unix.MSG_PEEK|unix.MSG_DONTWAIT); sent == nil {
-				sent = g.Send(to.Seat, &inbox.Packet{Thread: to.Thread, Reservation: to.Reservation}, int(fd))
-			}
-		})
-		if err = errors.Join(err, sent, c.Leave()); err != nil {
-			b.Fatal(err)
-		}
-		p, fd, err := inbox.Receive(g.boxes[1].Read.Int(), false)
-		if err != nil {
-			b.Fatal(err)
-		}
-		if cell := g.board.Cell(1, p.Thread); !cell.Claim(p.Reservation) {
-			b.Fatal("the reservation has ended")
-		} else {
-			cell.Give()
-		}
-		g.row(1).Heartbeat.Store(g.clock.Now())
-		if c, err = NewConn(fd, "tcp", c.local, c.remote); err != nil {
-			b.Fatal(err)
-		}
+		c = g.passOn(b, c)
 	}
 	c.Close()
 }

@@ -22,6 +22,7 @@ type group struct {
 	board *scoreboard.Board
 	clock scoreboard.Clock
 	boxes map[int]*inbox.Box
+	head  []byte // room for one
 }
 
 const most = 100 // connections a worker may have
@@ -33,7 +34,7 @@ func newGroup(t testing.TB, slots int) *group {
 		t.Fatal(err)
 	}
 	unix.Close(board.FD()) // it stays mapped
-	g := &group{board: board, clock: scoreboard.NewClock(), boxes: map[int]*inbox.Box{}}
+	g := &group{board: board, clock: scoreboard.NewClock(), boxes: map[int]*inbox.Box{}, head: make([]byte, 4096)}
 	g.Siblings = New(board, 0, g.clock, func() int { return 2 }, func() int { return most })
 	for seat := range 2 * slots {
 		row := board.Row(seat)

@@ -54,14 +54,11 @@ func ways(t *testing.T) map[string]way {
 		"tls":           {[]string{"--bind", "tls://127.0.0.1:0" + query}, traffic.Clients{TLS: secure}},
 		"shared":        {[]string{"--bind", "127.0.0.1:0", "--dispatch", "shared"}, traffic.Clients{}},
 		"queue":         {[]string{"--bind", "127.0.0.1:0", "--pool", "queue"}, traffic.Clients{}},
-		"lanes":         {[]string{"--bind", "127.0.0.1:0", "--pool", "lanes"}, traffic.Clients{}},
-		"unbounded":     {[]string{"--bind", "127.0.0.1:0", "--pool", "unbounded"}, traffic.Clients{}},
 		"fasthttp":      {[]string{"--bind", "127.0.0.1:0", "--engine", "fasthttp"}, traffic.Clients{}},
 		"fasthttp, tls": {[]string{"--bind", "tls://127.0.0.1:0" + query, "--engine", "fasthttp"}, traffic.Clients{TLS: secure}},
 		"handoff, fasthttp": {
 			[]string{"--bind", "unix://" + socket("d"), "--engine", "fasthttp", "--dispatch", "handoff"}, traffic.Clients{Network: "unix", Addr: socket("d")},
 		},
-		"handoff, queue":  {[]string{"--bind", "127.0.0.1:0", "--pool", "queue", "--dispatch", "handoff"}, traffic.Clients{}},
 		"passed":          {[]string{"--bind", "127.0.0.1:0", "--dispatch", "passed"}, traffic.Clients{}},
 		"copied":          {[]string{"--bind", "127.0.0.1:0", "--dispatch", "copied"}, traffic.Clients{}},
 		"inprocess lease": {[]string{"--bind", "127.0.0.1:0", "--mode", "inprocess"}, traffic.Clients{}},
@@ -70,7 +67,6 @@ func ways(t *testing.T) map[string]way {
 			[]string{"--bind", "unix://" + socket("c"), "--mode", "inprocess", "--engine", "fasthttp"}, traffic.Clients{Network: "unix", Addr: socket("c")},
 		},
 		"fasthttp, shared": {[]string{"--bind", "unix://" + socket("b"), "--engine", "fasthttp", "--dispatch", "shared"}, traffic.Clients{Network: "unix", Addr: socket("b")}},
-		"fasthttp, copied": {[]string{"--bind", "unix://" + socket("e"), "--engine", "fasthttp", "--dispatch", "copied"}, traffic.Clients{Network: "unix", Addr: socket("e")}},
 	}
 }
 

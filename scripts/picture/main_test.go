@@ -57,14 +57,14 @@ func TestPicture(t *testing.T) {
 	}
 	for _, text := range []string{
 		"p99 of waiting, exponential service", "wait p99, ms", "exponential 50%", "exponential 70%", "exponential 85%",
-		"one process, one queue", "reuseport", "shared", "puma",
+		"one process, one queue", "reuseport", "shared", "handoff", "passed", "puma", "node",
 	} {
 		if !strings.Contains(svg, ">"+text+"</text>") {
 			t.Errorf("the picture does not say %q", text)
 		}
 	}
-	if n := strings.Count(svg, `aria-roledescription="line mark"`); n != 4 {
-		t.Errorf("%d lines are drawn, want 4:\n%.2000s", n, svg)
+	if n := strings.Count(svg, `aria-roledescription="line mark"`); n != 7 {
+		t.Errorf("%d lines are drawn, want 7:\n%.2000s", n, svg)
 	}
 	if !strings.Contains(svg, `fill="white"`) {
 		t.Error("it has no background, so that on a dark page it cannot be read")

@@ -39,9 +39,11 @@ func tight(t *testing.T) func(*setup) {
 	return func(s *setup) { s.listeners = []net.Listener{tightListener{listenLocal(t).(*net.TCPListener)}} }
 }
 
+// smallReceiveBuffer leaves room for a few segments. The smallest buffer that there is has no room for one: then the sender
+// fills it only when its persist timer fires, five times a second at most (RFC 9293, 3.8.6.2.1).
 func smallReceiveBuffer(_, _ string, raw syscall.RawConn) error {
 	var set error
-	err := raw.Control(func(fd uintptr) { set = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 1) })
+	err := raw.Control(func(fd uintptr) { set = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 4<<10) })
 	if err != nil {
 		return err
 	}

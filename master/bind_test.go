@@ -13,6 +13,7 @@ import (
 	"github.com/prefork/cluster/configs"
 	"github.com/prefork/cluster/ipc"
 	"github.com/prefork/cluster/ipc/scoreboard"
+	"github.com/prefork/cluster/master/api"
 	"github.com/prefork/cluster/master/logs"
 	"github.com/prefork/cluster/master/plan"
 	"github.com/prefork/cluster/metrics"
@@ -74,11 +75,11 @@ func TestBindSettings(t *testing.T) {
 		}
 		defer nc.Close()
 
-		var want []Backlog
+		var want []api.Backlog
 		for _, slot := range test.tcpSlots {
-			want = append(want, Backlog{Bind: tcp, Slot: slot, Limit: 9})
+			want = append(want, api.Backlog{Bind: tcp, Slot: slot, Limit: 9})
 		}
-		want = append(want, Backlog{Bind: "unix://" + path, Slot: "all", Waiting: 1, Limit: 9})
+		want = append(want, api.Backlog{Bind: "unix://" + path, Slot: "all", Waiting: 1, Limit: 9})
 		s := m.status()
 		if len(s.Backlogs) != len(want) {
 			t.Fatalf("%s: backlogs %v, want %v", test.dispatch, s.Backlogs, want)

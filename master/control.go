@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/prefork/cluster/master/api"
 	"github.com/prefork/cluster/master/plan"
 	"github.com/prefork/cluster/master/sockets"
 )
@@ -118,11 +119,6 @@ func RuntimeDir() string {
 // ControlPath is the control socket of a cluster by name.
 func ControlPath(name string) string { return filepath.Join(RuntimeDir(), name+".sock") }
 
-// Failure is the body of every answer that is not 2xx.
-type Failure struct {
-	Error string `json:"error"`
-}
-
 func answer(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
@@ -130,7 +126,7 @@ func answer(w http.ResponseWriter, status int, v any) {
 }
 
 func refuse(w http.ResponseWriter, status int, err error) {
-	answer(w, status, Failure{Error: err.Error()})
+	answer(w, status, api.Failure{Error: err.Error()})
 }
 
 // ask hands a request to the loop and waits for its reply.
@@ -162,7 +158,7 @@ func (m *Master) serveVersion(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (m *Master) serveStacks(w http.ResponseWriter, r *http.Request) {
-	reply := make(chan []stackDump, 1)
+	reply := make(chan []api.StackDump, 1)
 	dumps, err := ask(m, r.Context(), stacksRequest{reply: reply}, reply)
 	if err != nil {
 		refuse(w, http.StatusServiceUnavailable, err)
@@ -171,19 +167,8 @@ func (m *Master) serveStacks(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, dumps)
 }
 
-// ScaleRequest is the body of POST /v1/scale: To, or By if To is 0.
-type ScaleRequest struct {
-	To int `json:"to,omitempty"`
-	By int `json:"by,omitempty"`
-}
-
-// ScaleAnswer says how many workers there are to be now.
-type ScaleAnswer struct {
-	Workers int `json:"workers"`
-}
-
 func (m *Master) serveScale(w http.ResponseWriter, r *http.Request) {
-	var body ScaleRequest
+	var body api.ScaleRequest
 	if err := read(r, &body); err != nil {
 		refuse(w, http.StatusBadRequest, err)
 		return
@@ -197,12 +182,12 @@ func (m *Master) serveScale(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusConflict, err)
 		return
 	}
-	answer(w, http.StatusOK, ScaleAnswer{Workers: got.workers})
+	answer(w, http.StatusOK, api.ScaleAnswer{Workers: got.workers})
 }
 
 // serveReload answers when the configuration was read; workers that are to be replaced are not waited for.
 func (m *Master) serveReload(w http.ResponseWriter, r *http.Request) {
-	reply := make(chan *Reload, 1)
+	reply := make(chan *api.Reload, 1)
 	got, err := ask(m, r.Context(), reloadRequest{reply: reply}, reply)
 	if err != nil {
 		refuse(w, http.StatusConflict, err)
@@ -211,13 +196,8 @@ func (m *Master) serveReload(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, got)
 }
 
-// StopRequest is the body of POST /v1/stop.
-type StopRequest struct {
-	Now bool `json:"now,omitempty"`
-}
-
 func (m *Master) serveStop(w http.ResponseWriter, r *http.Request) {
-	var body StopRequest
+	var body api.StopRequest
 	if err := read(r, &body); err != nil {
 		refuse(w, http.StatusBadRequest, err)
 		return
@@ -240,21 +220,8 @@ func (m *Master) serveReopen(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, struct{}{})
 }
 
-// RestartRequest is the body of POST /v1/restart. Wait is "" (answer at once), "ready" or "drained".
-type RestartRequest struct {
-	Wait string `json:"wait,omitempty"`
-}
-
-// RestartProgress is one line of the answer: the state of the restart. With Wait there is a line for each change, and the
-// last one has Final set.
-type RestartProgress struct {
-	plan.Rollout
-	Workers int  `json:"workers"`
-	Final   bool `json:"final"`
-}
-
 func (m *Master) serveRestart(w http.ResponseWriter, r *http.Request) {
-	var body RestartRequest
+	var body api.RestartRequest
 	if err := read(r, &body); err != nil {
 		refuse(w, http.StatusBadRequest, err)
 		return
@@ -280,7 +247,7 @@ func (m *Master) serveRestart(w http.ResponseWriter, r *http.Request) {
 // follow writes how a restart goes until it is over; a superseded one goes on as its successor.
 func (m *Master) follow(ctx context.Context, w http.ResponseWriter, generation int, wait string) {
 	lines := json.NewEncoder(w)
-	var last RestartProgress
+	var last api.RestartProgress
 	for {
 		snap := m.loop.snapshot.Load()
 		ro := snap.rollout(generation)
@@ -295,7 +262,7 @@ func (m *Master) follow(ctx context.Context, w http.ResponseWriter, generation i
 				continue
 			}
 		} else {
-			p := RestartProgress{Rollout: *ro, Workers: snap.Wanted}
+			p := api.RestartProgress{Rollout: *ro, Workers: snap.Wanted}
 			over := ro.Outcome == plan.Done || ro.Outcome == plan.Aborted || ro.Outcome == plan.Cancelled
 			p.Final = wait == "" || over && (wait == "ready" || ro.Drained || ro.Outcome == plan.Cancelled)
 			if p != last {

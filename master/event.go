@@ -6,6 +6,7 @@ import (
 
 	"github.com/prefork/cluster/configs"
 	"github.com/prefork/cluster/ipc"
+	"github.com/prefork/cluster/master/api"
 	"github.com/prefork/cluster/master/keyring"
 	"github.com/prefork/cluster/master/plan"
 )
@@ -48,9 +49,9 @@ type (
 		now   bool
 		reply chan struct{}
 	}
-	stacksRequest struct{ reply chan []stackDump }
+	stacksRequest struct{ reply chan []api.StackDump }
 	reopenRequest struct{ reply chan error }
-	reloadRequest struct{ reply chan *Reload }
+	reloadRequest struct{ reply chan *api.Reload }
 
 	// loadedEvent: the configuration was read anew, or is wrong.
 	loadedEvent struct {
@@ -81,14 +82,4 @@ type restartReply struct {
 type scaleReply struct {
 	workers int
 	err     error
-}
-
-// stackDump is the stacks of one process; Text is empty and Err says why if they could not be had.
-type stackDump struct {
-	Slot       int    `json:"slot"` // -1: the master
-	PID        int    `json:"pid"`
-	Generation int    `json:"generation"`
-	InProcess  bool   `json:"in_process,omitempty"` // it has the threads of all workers
-	Text       string `json:"text"`
-	Err        string `json:"error,omitempty"`
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/prefork/cluster/configs"
 	"github.com/prefork/cluster/ipc/scoreboard"
+	"github.com/prefork/cluster/master/api"
 	"github.com/prefork/cluster/master/logs"
 	"github.com/prefork/cluster/master/plan"
 	"github.com/prefork/cluster/metrics"
@@ -102,13 +103,13 @@ func TestReloadInProcess(t *testing.T) {
 		w.reload(changed(w, func(c *configs.Config) { c.Threads = 7 }))
 		w.pass(10 * time.Second)
 		w.expectProcesses("seat 1 gen 2: 4 × 5")
-		if c := w.loop.state.Config; c.Threads != 5 || w.snapshot().Reload.Outcome != ReloadTakenBack {
+		if c := w.loop.state.Config; c.Threads != 5 || w.snapshot().Reload.Outcome != api.ReloadTakenBack {
 			t.Errorf("%d threads, %+v", c.Threads, w.snapshot().Reload)
 		}
 		w.fake.mu.Lock()
 		w.fake.bad = errors.New("program ./app does not exist")
 		w.fake.mu.Unlock()
-		if r := w.reload(changed(w, func(c *configs.Config) { c.Threads = 7 })); r.Outcome != ReloadRefused || w.loop.state.Config.Threads != 5 {
+		if r := w.reload(changed(w, func(c *configs.Config) { c.Threads = 7 })); r.Outcome != api.ReloadRefused || w.loop.state.Config.Threads != 5 {
 			t.Errorf("%d threads after %+v", w.loop.state.Config.Threads, r)
 		}
 		pid := w.snapshot().Workers[0].PID
@@ -164,7 +165,7 @@ func TestStatusInProcess(t *testing.T) {
 		m.board.Cell(at[0], at[1]).Take()
 	}
 	got := m.status()
-	want := []Share{{0, 1, 5, 3}, {1, 2, 5, 7}, {2, 1, 0, 11}}
+	want := []api.Share{{Slot: 0, Busy: 1, Threads: 5, Requests: 3}, {Slot: 1, Busy: 2, Threads: 5, Requests: 7}, {Slot: 2, Busy: 1, Threads: 0, Requests: 11}}
 	if fmt.Sprint(got.Shares) != fmt.Sprint(want) || got.Mode != "inprocess" {
 		t.Errorf("mode %s, %+v; want %+v", got.Mode, got.Shares, want)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/prefork/cluster/ipc"
 	"github.com/prefork/cluster/ipc/inbox"
 	"github.com/prefork/cluster/ipc/scoreboard"
+	"github.com/prefork/cluster/master/api"
 	"github.com/prefork/cluster/master/inboxes"
 	"github.com/prefork/cluster/master/plan"
 )
@@ -520,7 +521,7 @@ func TestLoopStacks(t *testing.T) {
 	inWorld(t, nil, nil, func(w *world) {
 		w.pass(100 * time.Millisecond)
 		w.stopWorker(w.snapshot().Workers[2].PID)
-		reply := make(chan []stackDump, 1)
+		reply := make(chan []api.StackDump, 1)
 		w.loop.events <- stacksRequest{reply: reply}
 		dumps := <-reply
 		if len(dumps) != 4 || dumps[0].Slot != -1 || !strings.Contains(dumps[0].Text, "goroutine") {

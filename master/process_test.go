@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/prefork/cluster/configs"
+	"github.com/prefork/cluster/master/api"
 	"github.com/prefork/cluster/master/plan"
 )
 
@@ -124,10 +125,10 @@ func (m *realMaster) call(method, path string) (int, []byte, error) {
 	return res.StatusCode, body, err
 }
 
-func (m *realMaster) ready() Status {
+func (m *realMaster) ready() api.Status {
 	m.t.Helper()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
-		var s Status
+		var s api.Status
 		if _, body, err := m.call("GET", "/v1/status"); err == nil && json.Unmarshal(body, &s) == nil && s.State == "ready" {
 			return s
 		}
@@ -138,7 +139,7 @@ func (m *realMaster) ready() Status {
 		}
 	}
 	m.t.Fatalf("not ready within %v:\n%s", patience, m.said())
-	return Status{}
+	return api.Status{}
 }
 
 func (m *realMaster) portrait() (p selfPortrait) {

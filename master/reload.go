@@ -8,40 +8,23 @@ import (
 	"time"
 
 	"github.com/prefork/cluster/configs"
-)
-
-// Reload is what became of reading the configuration anew.
-type Reload struct {
-	At      time.Time `json:"at"`
-	Outcome string    `json:"outcome"` // one of the constants
-	configs.Changes
-	Generation int      `json:"generation,omitempty"` // of the rolling restart that it needs; 0: none
-	Errors     []string `json:"errors,omitempty"`
-}
-
-// The outcomes of a reload.
-const (
-	ReloadUnchanged = "unchanged"
-	ReloadDone      = "done"
-	ReloadPartly    = "partly" // some settings were kept
-	ReloadRefused   = "refused"
-	ReloadTakenBack = "taken back" // the new workers were not good: what they were to see is as it was before
+	"github.com/prefork/cluster/master/api"
 )
 
 // reloading is the reading of the configuration, which happens beside the loop: a file system may hang.
 type reloading struct {
 	load    func() (configs.Config, error)
 	runs    bool
-	again   bool           // asked for since it began
-	replies []chan *Reload // of those who wait for the running one
-	waiting []chan *Reload // of those who wait for the one after it
-	last    *Reload
+	again   bool               // asked for since it began
+	replies []chan *api.Reload // of those who wait for the running one
+	waiting []chan *api.Reload // of those who wait for the one after it
+	last    *api.Reload
 	before  *configs.Config // until the workers with other settings have proved good; nil: there are none
 	proof   int             // the generation that has to
 }
 
 // hangUp is what SIGHUP asks for: log files, certificates and the configuration are opened anew.
-func (l *loop) hangUp(reply chan *Reload) {
+func (l *loop) hangUp(reply chan *api.Reload) {
 	_ = l.reopenLogs()
 	l.system.readKeys()
 	r := &l.reloading
@@ -76,10 +59,10 @@ func (l *loop) loaded(ev loadedEvent, now time.Time) {
 	}
 }
 
-func (l *loop) take(ev loadedEvent, now time.Time) *Reload {
-	result := &Reload{At: now}
-	refuse := func(err error) *Reload {
-		result.Outcome, result.Errors = ReloadRefused, strings.Split(err.Error(), "\n")
+func (l *loop) take(ev loadedEvent, now time.Time) *api.Reload {
+	result := &api.Reload{At: now}
+	refuse := func(err error) *api.Reload {
+		result.Outcome, result.Errors = api.ReloadRefused, strings.Split(err.Error(), "\n")
 		result.Changes = configs.Changes{}
 		for _, text := range result.Errors {
 			l.log.Error("configuration refused: everything stays as it was", "err", text)
@@ -91,7 +74,7 @@ func (l *loop) take(ev loadedEvent, now time.Time) *Reload {
 	}
 	taken, changes := configs.Take(l.state.Config, ev.config)
 	if result.Changes = changes; changes.Empty() {
-		result.Outcome = ReloadUnchanged
+		result.Outcome = api.ReloadUnchanged
 		l.log.Info("configuration unchanged")
 		return result
 	}
@@ -125,10 +108,10 @@ func (l *loop) take(ev loadedEvent, now time.Time) *Reload {
 			l.log.Warn("not scaled", "err", err)
 		}
 	}
-	result.Outcome = ReloadDone
+	result.Outcome = api.ReloadDone
 	level, text := slog.LevelInfo, "configuration taken over"
 	if len(changes.Kept) > 0 {
-		result.Outcome = ReloadPartly
+		result.Outcome = api.ReloadPartly
 		level, text = slog.LevelWarn, "configuration taken over in part: what was kept needs a new start"
 	}
 	l.log.Log(context.Background(), level, text, "live", strings.Join(changes.Live, " "), "restart", strings.Join(changes.Restart, " "), "kept", strings.Join(changes.Kept, " "))
@@ -150,7 +133,7 @@ func (l *loop) takeBack() {
 	}
 	l.state.Config = back
 	last := *r.last
-	last.Outcome = ReloadTakenBack
+	last.Outcome = api.ReloadTakenBack
 	r.last = &last
 	l.log.Warn("settings were taken back with the workers that were to see them: correct them and reload", "settings", strings.Join(last.Restart, " "))
 }

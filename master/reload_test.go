@@ -10,14 +10,15 @@ import (
 
 	"github.com/prefork/cluster/configs"
 	"github.com/prefork/cluster/ipc"
+	"github.com/prefork/cluster/master/api"
 	"github.com/prefork/cluster/master/plan"
 )
 
 // reload has the configuration read anew; wanted says what is in the file then.
-func (w *world) reload(wanted func() (configs.Config, error)) *Reload {
+func (w *world) reload(wanted func() (configs.Config, error)) *api.Reload {
 	w.Helper()
 	w.loop.reloading.load = wanted
-	reply := make(chan *Reload, 1)
+	reply := make(chan *api.Reload, 1)
 	w.loop.events <- reloadRequest{reply: reply}
 	return <-reply
 }
@@ -31,7 +32,7 @@ func changed(w *world, change func(*configs.Config)) func() (configs.Config, err
 func TestReload(t *testing.T) {
 	inWorld(t, nil, nil, func(w *world) {
 		w.pass(2 * time.Second)
-		if r := w.reload(changed(w, func(*configs.Config) {})); r.Outcome != ReloadUnchanged || !r.Empty() {
+		if r := w.reload(changed(w, func(*configs.Config) {})); r.Outcome != api.ReloadUnchanged || !r.Empty() {
 			t.Errorf("nothing changed: %+v", r)
 		}
 		w.pass(10 * time.Second)
@@ -64,7 +65,7 @@ func TestReload(t *testing.T) {
 		}
 		w.pass(20 * time.Second)
 		w.expect("2 2 2 2")
-		if r := w.reload(changed(w, func(*configs.Config) {})); r.Outcome != ReloadUnchanged {
+		if r := w.reload(changed(w, func(*configs.Config) {})); r.Outcome != api.ReloadUnchanged {
 			t.Errorf("what was kept was forgotten: %+v", r)
 		}
 	})
@@ -77,7 +78,7 @@ func TestReloadRefused(t *testing.T) {
 		bad := func() (configs.Config, error) {
 			return configs.Config{}, errors.Join(errors.New("cluster.yaml:3:1: no"), errors.New("cluster.yaml:9:1: nor this"))
 		}
-		if r := w.reload(bad); r.Outcome != ReloadRefused || len(r.Errors) != 2 || r.Errors[1] != "cluster.yaml:9:1: nor this" {
+		if r := w.reload(bad); r.Outcome != api.ReloadRefused || len(r.Errors) != 2 || r.Errors[1] != "cluster.yaml:9:1: nor this" {
 			t.Errorf("a bad file: %+v", r)
 		}
 		// A program that is not there is found when the generation is made: nothing else of the file counts either.
@@ -85,7 +86,7 @@ func TestReloadRefused(t *testing.T) {
 		w.fake.bad = errors.New("program ./app does not exist")
 		w.fake.mu.Unlock()
 		r := w.reload(changed(w, func(c *configs.Config) { c.Program, c.Workers = []string{"./app"}, 5 }))
-		if r.Outcome != ReloadRefused || !strings.Contains(fmt.Sprint(r.Errors), "does not exist") {
+		if r.Outcome != api.ReloadRefused || !strings.Contains(fmt.Sprint(r.Errors), "does not exist") {
 			t.Errorf("a missing program: %+v", r)
 		}
 		w.pass(10 * time.Second)
@@ -115,20 +116,20 @@ func TestReloadDuringReload(t *testing.T) {
 		w.pass(2 * time.Second)
 		slow := make(chan configs.Config)
 		w.loop.reloading.load = func() (configs.Config, error) { return <-slow, nil }
-		first, second, third := make(chan *Reload, 1), make(chan *Reload, 1), make(chan *Reload, 1)
+		first, second, third := make(chan *api.Reload, 1), make(chan *api.Reload, 1), make(chan *api.Reload, 1)
 		c := w.loop.state.Config
 		w.loop.events <- reloadRequest{reply: first}
 		w.pass(time.Millisecond)
 		w.loop.events <- reloadRequest{reply: second}
 		w.loop.events <- reloadRequest{reply: third}
 		slow <- c
-		if r := <-first; r.Outcome != ReloadUnchanged {
+		if r := <-first; r.Outcome != api.ReloadUnchanged {
 			t.Errorf("the first: %+v", r)
 		}
 		c.Workers = 4
 		slow <- c
-		for _, reply := range []chan *Reload{second, third} {
-			if r := <-reply; r.Outcome != ReloadDone {
+		for _, reply := range []chan *api.Reload{second, third} {
+			if r := <-reply; r.Outcome != api.ReloadDone {
 				t.Errorf("one of the others: %+v", r)
 			}
 		}
@@ -143,7 +144,7 @@ func TestReloadWhileStopping(t *testing.T) {
 		w.pass(2 * time.Second)
 		w.loop.events <- stopRequest{reply: make(chan struct{}, 1)}
 		w.loop.reloading.load = changed(w, func(c *configs.Config) { c.Pool = "queue" })
-		w.loop.events <- reloadRequest{reply: make(chan *Reload, 1)}
+		w.loop.events <- reloadRequest{reply: make(chan *api.Reload, 1)}
 		w.pass(time.Minute)
 		if len(w.code) != 1 {
 			t.Error("the cluster has not stopped")
@@ -160,23 +161,23 @@ func TestReloadTakenBack(t *testing.T) {
 	inWorld(t, nil, map[int]behaviour{2: {exitAfter: time.Millisecond, bootTime: time.Second}}, func(w *world) {
 		w.pass(10 * time.Second)
 		wanted := changed(w, func(c *configs.Config) { c.Pool, c.Threads = "queue", 5 })
-		if r := w.reload(wanted); r.Outcome != ReloadDone || r.Generation != 2 {
+		if r := w.reload(wanted); r.Outcome != api.ReloadDone || r.Generation != 2 {
 			t.Errorf("the reload: %+v", r)
 		}
 		w.pass(10 * time.Second)
 		w.expect("1 1 1")
-		if r := w.snapshot().Reload; r.Outcome != ReloadTakenBack {
+		if r := w.snapshot().Reload; r.Outcome != api.ReloadTakenBack {
 			t.Errorf("in the end: %+v", r)
 		}
 		if c := w.loop.state.Config; c.Pool != "lease" || c.Threads != 5 {
 			t.Errorf("pool %s and %d threads", c.Pool, c.Threads)
 		}
-		if r := w.reload(wanted); r.Outcome != ReloadDone || r.Generation != 3 || fmt.Sprint(r.Restart) != "[pool]" {
+		if r := w.reload(wanted); r.Outcome != api.ReloadDone || r.Generation != 3 || fmt.Sprint(r.Restart) != "[pool]" {
 			t.Errorf("once more: %+v", r)
 		}
 		w.pass(20 * time.Second)
 		w.expect("3 3 3")
-		if c := w.loop.state.Config; c.Pool != "queue" || w.snapshot().Reload.Outcome != ReloadDone {
+		if c := w.loop.state.Config; c.Pool != "queue" || w.snapshot().Reload.Outcome != api.ReloadDone {
 			t.Errorf("pool %s, %+v", c.Pool, w.snapshot().Reload)
 		}
 	})
@@ -192,7 +193,7 @@ func TestReloadStays(t *testing.T) {
 		w.restart()
 		w.pass(20 * time.Second)
 		w.expect("2 2 2")
-		if c := w.loop.state.Config; c.Pool != "queue" || w.snapshot().Reload.Outcome != ReloadDone {
+		if c := w.loop.state.Config; c.Pool != "queue" || w.snapshot().Reload.Outcome != api.ReloadDone {
 			t.Errorf("pool %s, %+v", c.Pool, w.snapshot().Reload)
 		}
 	})

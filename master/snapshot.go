@@ -5,6 +5,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/prefork/cluster/master/api"
 	"github.com/prefork/cluster/master/front"
 	"github.com/prefork/cluster/master/plan"
 	"github.com/prefork/cluster/metrics"
@@ -31,8 +32,8 @@ type Snapshot struct {
 	Left       [][]int64      // slot × plan.Reasons()
 	Rollouts   []plan.Rollout // the last ones
 	Ended      []metrics.RolloutCount
-	Reload     *Reload // the last one; nil: none
-	KeysErr    error   // why the certificates in use are not those in the files; nil: they are
+	Reload     *api.Reload // the last one; nil: none
+	KeysErr    error       // why the certificates in use are not those in the files; nil: they are
 	Changed    <-chan struct{}
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/prefork/cluster/ipc"
+	"github.com/prefork/cluster/master/api"
 	"github.com/prefork/cluster/master/plan"
 )
 
@@ -15,18 +16,18 @@ const (
 
 // dumping is a request for stacks under way: which workers have not answered yet.
 type dumping struct {
-	reply   chan []stackDump
-	dumps   []stackDump
+	reply   chan []api.StackDump
+	dumps   []api.StackDump
 	waiting map[plan.SeatID]int // index in dumps
 	until   time.Time
 }
 
-func (l *loop) startDump(reply chan []stackDump, now time.Time) {
+func (l *loop) startDump(reply chan []api.StackDump, now time.Time) {
 	l.dumpID++
 	d := &dumping{reply: reply, waiting: map[plan.SeatID]int{}, until: now.Add(dumpPatience)}
-	d.dumps = append(d.dumps, stackDump{Slot: -1, PID: os.Getpid(), Text: stacks()})
+	d.dumps = append(d.dumps, api.StackDump{Slot: -1, PID: os.Getpid(), Text: stacks()})
 	for id, k := range l.state.Workers() {
-		dump := stackDump{Slot: id.Slot, PID: k.PID, Generation: k.Generation, InProcess: l.state.Config.InProcess(), Err: "no answer within " + dumpPatience.String() + ": it is stopped, starved of CPU, or does not use the library"}
+		dump := api.StackDump{Slot: id.Slot, PID: k.PID, Generation: k.Generation, InProcess: l.state.Config.InProcess(), Err: "no answer within " + dumpPatience.String() + ": it is stopped, starved of CPU, or does not use the library"}
 		if err := l.system.send(id, ipc.Message{Type: ipc.Stacks, ID: l.dumpID}); err != nil {
 			dump.Err = err.Error()
 		} else {

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/prefork/cluster/internal/traffic"
-	"github.com/prefork/cluster/master"
+	"github.com/prefork/cluster/master/api"
 	"github.com/prefork/cluster/master/plan"
 )
 
@@ -102,7 +102,7 @@ func TestAccessLogIsComplete(t *testing.T) {
 					t.Fatal(err)
 				}
 				reopen()
-				c.Await("the file is there again", func(master.Status) bool {
+				c.Await("the file is there again", func(api.Status) bool {
 					_, err := os.Stat(name)
 					return err == nil
 				})
@@ -173,7 +173,7 @@ func TestAccessLogWithoutReader(t *testing.T) {
 	}
 	long := "/" + strings.Repeat("x", 1900)
 	load(long, 6000)
-	c.Await("dropped lines are counted", func(master.Status) bool { return counted(t, c, "cluster_worker_log_lines_dropped_total") > 0 })
+	c.Await("dropped lines are counted", func(api.Status) bool { return counted(t, c, "cluster_worker_log_lines_dropped_total") > 0 })
 	before := time.Now()
 	c.Must("restart", "--wait=drained")
 	if took := time.Since(before); took > startPatience {

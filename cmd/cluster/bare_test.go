@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"github.com/prefork/cluster/cmd/cluster/reference"
-	"github.com/prefork/cluster/master"
+	"github.com/prefork/cluster/master/api"
 	"github.com/prefork/cluster/master/plan"
 	"github.com/prefork/cluster/worker/demo"
 )
@@ -198,7 +198,7 @@ func TestCPUProfile(t *testing.T) {
 		dir := shortDir(t)
 		c := &testCluster{t: t, Dir: dir, log: filepath.Join(dir, "log"), env: append(environment(dir), reference.EnvProfile+"="+dir)}
 		c.launch([]string{"--workers", "1", "--engine", engine, "--bind", "tcp://127.0.0.1:0", "--metrics", "off"})
-		c.Await("the worker is ready", func(s master.Status) bool { return s.State == "ready" })
+		c.Await("the worker is ready", func(s api.Status) bool { return s.State == "ready" })
 		pid := c.Workers()[0]
 		c.Must("stop")
 		checkProfile(t, filepath.Join(dir, strconv.Itoa(pid)+".pprof"))

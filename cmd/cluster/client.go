@@ -19,6 +19,7 @@ import (
 
 	"github.com/prefork/cluster/configs"
 	"github.com/prefork/cluster/master"
+	"github.com/prefork/cluster/master/api"
 	"github.com/prefork/cluster/master/plan"
 )
 
@@ -84,7 +85,7 @@ func (c *client) call(ctx context.Context, method, path string, body any) (io.Re
 		return res.Body, nil
 	}
 	defer res.Body.Close()
-	var f master.Failure
+	var f api.Failure
 	if json.NewDecoder(res.Body).Decode(&f) != nil || f.Error == "" {
 		f.Error = "the master answers " + res.Status
 	}

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/prefork/cluster/internal/traffic"
-	"github.com/prefork/cluster/master"
+	"github.com/prefork/cluster/master/api"
 )
 
 // 64 keep-alive connections that are never idle, and 20 rolling restarts: nothing is lost and, with handoff, not one of the
@@ -88,7 +88,7 @@ func restartUnderSaturation(t *testing.T, c *testCluster, restarts int) {
 func (c *testCluster) awaitFootprint(what string, wrong func(map[string]int) []string) map[string]int {
 	c.t.Helper()
 	for deadline := time.Now().Add(startPatience); ; time.Sleep(200 * time.Millisecond) {
-		s := c.Await("all workers are idle", func(s master.Status) bool {
+		s := c.Await("all workers are idle", func(s api.Status) bool {
 			for _, w := range s.Slots {
 				if w.Busy != 0 || w.Open != 0 || w.Waiting != 0 {
 					return false
@@ -121,7 +121,7 @@ func alike(held map[string]int) []string {
 
 var goroutineLine = regexp.MustCompile(`(?m)^goroutine \d+ `)
 
-func (c *testCluster) footprint(s master.Status) map[string]int {
+func (c *testCluster) footprint(s api.Status) map[string]int {
 	c.t.Helper()
 	pids := map[string]int{"master": s.PID}
 	for _, w := range s.Slots {

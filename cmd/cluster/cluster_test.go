@@ -19,7 +19,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prefork/cluster/master"
+	"github.com/prefork/cluster/master/api"
 	"github.com/prefork/cluster/master/plan"
 )
 
@@ -64,7 +64,7 @@ func startCluster(t testing.TB, args ...string) *testCluster {
 func startClusterTo(t testing.TB, stdout *os.File, args ...string) *testCluster {
 	t.Helper()
 	c := launchCluster(t, stdout, args...)
-	c.Await("every worker is ready", func(s master.Status) bool { return s.State == "ready" })
+	c.Await("every worker is ready", func(s api.Status) bool { return s.State == "ready" })
 	return c
 }
 
@@ -137,7 +137,7 @@ func (c *testCluster) launch(args []string) {
 	}()
 	c.t.Cleanup(c.cleanUp)
 
-	s := c.Await("the control socket answers", func(s master.Status) bool { return s.PID == c.PID })
+	s := c.Await("the control socket answers", func(s api.Status) bool { return s.PID == c.PID })
 	_, c.Addr, _ = strings.Cut(s.Binds[0], "://")
 	c.MetricsAddr = s.Metrics
 }
@@ -229,7 +229,7 @@ func (c *testCluster) Must(args ...string) string {
 }
 
 // Status asks the master.
-func (c *testCluster) Status() master.Status {
+func (c *testCluster) Status() api.Status {
 	c.t.Helper()
 	s, err := c.status()
 	if err != nil {
@@ -238,7 +238,7 @@ func (c *testCluster) Status() master.Status {
 	return s
 }
 
-func (c *testCluster) status() (s master.Status, err error) {
+func (c *testCluster) status() (s api.Status, err error) {
 	res, err := c.http.Get("http://cluster/v1/status")
 	if err != nil {
 		return s, err
@@ -252,9 +252,9 @@ func (c *testCluster) status() (s master.Status, err error) {
 
 // Await asks for the status until it is as wanted, and returns that. It fails the test if that takes too long or the
 // master ends.
-func (c *testCluster) Await(what string, ok func(master.Status) bool) master.Status {
+func (c *testCluster) Await(what string, ok func(api.Status) bool) api.Status {
 	c.t.Helper()
-	var s master.Status
+	var s api.Status
 	var err error
 	for deadline := time.Now().Add(startPatience); ; {
 		if s, err = c.status(); err == nil && ok(s) {

@@ -16,7 +16,7 @@ import (
 
 	"github.com/prefork/cluster/internal/testcert"
 	"github.com/prefork/cluster/internal/traffic"
-	"github.com/prefork/cluster/master"
+	"github.com/prefork/cluster/master/api"
 )
 
 // certificate writes a certificate for 127.0.0.1 and returns the query of a tls bind that uses it, and who trusts it.
@@ -111,7 +111,7 @@ func startRestless(t *testing.T, flags ...string) (c *testCluster, commotion fun
 	}
 	settings("threads: 3\n")
 	c = startCluster(t, append([]string{"--config", file, "--quiet"}, flags...)...)
-	ready := func(s master.Status) bool { return s.State == "ready" }
+	ready := func(s api.Status) bool { return s.State == "ready" }
 	return c, func() {
 		t.Helper()
 		c.Must("scale", "4")
@@ -122,7 +122,7 @@ func startRestless(t *testing.T, flags ...string) (c *testCluster, commotion fun
 		settings("threads: 3\nmax-head: 32KiB\n") // for new workers
 		generation := c.Status().Generation
 		c.Signal(syscall.SIGHUP)
-		c.Await("the new settings have begun a restart", func(s master.Status) bool { return s.Generation > generation })
+		c.Await("the new settings have begun a restart", func(s api.Status) bool { return s.Generation > generation })
 		c.Signal(syscall.SIGUSR2) // and again while that one is under way
 		c.Must("restart", "--wait=drained")
 		settings("threads: 3\n")

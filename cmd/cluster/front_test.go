@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/prefork/cluster/internal/traffic"
-	"github.com/prefork/cluster/master"
+	"github.com/prefork/cluster/master/api"
 )
 
 // fronted runs a test with each dispatch that has a front.
@@ -28,7 +28,7 @@ func fronted(t *testing.T, test func(t *testing.T, dispatch string)) {
 }
 
 // served says which slots have answered requests.
-func served(s master.Status) (slots []int) {
+func served(s api.Status) (slots []int) {
 	for _, w := range s.Slots {
 		if w.Requests > 0 && !slices.Contains(slots, w.Slot) {
 			slots = append(slots, w.Slot)
@@ -74,7 +74,7 @@ func TestFrontIsKilled(t *testing.T) {
 			if _, err := http.Get(c.URL("/plaintext")); err != nil && !strings.Contains(err.Error(), "EOF") && !strings.Contains(err.Error(), "reset") {
 				t.Errorf("round %d: %v", round, err) // the front that was killed may have had it in its hands
 			}
-			c.Await("another front serves", func(s master.Status) bool {
+			c.Await("another front serves", func(s api.Status) bool {
 				return s.State == "ready" && s.Front.PID != victim && s.Front.Restarts == round
 			})
 			report := traffic.Clients{Addr: c.Addr, Path: "/pid", Connections: 4, Requests: 40}.Run(t.Context())
@@ -105,7 +105,7 @@ func TestWaitingForAFront(t *testing.T) {
 		if err := syscall.Kill(victim, syscall.SIGSTOP); err != nil {
 			t.Fatal(err)
 		}
-		c.Await("it has stopped", func(master.Status) bool {
+		c.Await("it has stopped", func(api.Status) bool {
 			stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", victim))
 			return err == nil && strings.Contains(string(stat), ") T ")
 		})
@@ -115,7 +115,7 @@ func TestWaitingForAFront(t *testing.T) {
 		done.Go(func() {
 			report = traffic.Clients{Addr: c.Addr, Path: "/pid", Connections: clients, Requests: clients}.Run(t.Context())
 		})
-		c.Await("all clients wait", func(s master.Status) bool { return len(s.Backlogs) == 1 && s.Backlogs[0].Waiting == clients })
+		c.Await("all clients wait", func(s api.Status) bool { return len(s.Backlogs) == 1 && s.Backlogs[0].Waiting == clients })
 		if err := syscall.Kill(victim, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
@@ -141,14 +141,14 @@ func TestKillBehindAFront(t *testing.T) {
 		})
 		for range 3 {
 			before := l.fresh.Load() + l.kept.Load()
-			s := c.Await("every worker is ready", func(s master.Status) bool { return s.State == "ready" })
+			s := c.Await("every worker is ready", func(s api.Status) bool { return s.State == "ready" })
 			for l.fresh.Load()+l.kept.Load() < before+300 {
 				time.Sleep(time.Millisecond) // until the load has reached every worker again
 			}
 			if err := syscall.Kill(s.Slots[0].PID, syscall.SIGKILL); err != nil {
 				t.Fatal(err)
 			}
-			c.Await("the death is known", func(now master.Status) bool { return len(now.Deaths) > len(s.Deaths) })
+			c.Await("the death is known", func(now api.Status) bool { return len(now.Deaths) > len(s.Deaths) })
 		}
 		report := l.stop()
 		open := 0
@@ -167,9 +167,9 @@ func TestFrontStops(t *testing.T) {
 	fronted(t, func(t *testing.T, dispatch string) {
 		c := startCluster(t, "--workers", "1", "--dispatch", dispatch, "--drain-idle", "200ms", "--quiet")
 		c.Must("scale", "3")
-		c.Await("every worker is ready", func(s master.Status) bool { return s.State == "ready" && len(s.Slots) == 3 })
+		c.Await("every worker is ready", func(s api.Status) bool { return s.State == "ready" && len(s.Slots) == 3 })
 		l := startLoad(c, 2, 4, 10*time.Millisecond, nil)
-		c.Await("every slot has served", func(s master.Status) bool { return len(served(s)) == 3 })
+		c.Await("every slot has served", func(s api.Status) bool { return len(served(s)) == 3 })
 		l.stop()
 		idle := &http.Client{}
 		defer idle.CloseIdleConnections()

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/prefork/cluster/internal/traffic"
-	"github.com/prefork/cluster/master"
+	"github.com/prefork/cluster/master/api"
 )
 
 // onAllThreads makes so many requests, as many at a time as there are threads, each so long that
@@ -56,7 +56,7 @@ func TestKillInProcess(t *testing.T) {
 	if err := syscall.Kill(s.Slots[0].PID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	s = c.Await("another process serves", func(now master.Status) bool {
+	s = c.Await("another process serves", func(now api.Status) bool {
 		return now.State == "ready" && len(now.Slots) == 1 && now.Slots[0].PID != s.Slots[0].PID && len(now.Deaths) == 1
 	})
 	if after, _ := answers(t, c, 3); fmt.Sprint(after) != fmt.Sprint(before) {
@@ -132,13 +132,13 @@ func TestThreadsInProcess(t *testing.T) {
 	pid := c.Status().Slots[0].PID
 	settings("mode: inprocess\nsettle: 50ms\nworkers: 3\nthreads: 2\n")
 	c.Signal(syscall.SIGHUP)
-	s := c.Await("three workers", func(s master.Status) bool { return s.Workers == 3 })
+	s := c.Await("three workers", func(s api.Status) bool { return s.Workers == 3 })
 	if s.Generation != 1 || s.Slots[0].PID != pid || s.Slots[0].Threads != 6 {
 		t.Errorf("more workers: %+v", s.Slots)
 	}
 	settings("mode: inprocess\nsettle: 50ms\nworkers: 3\nthreads: 5\n")
 	c.Signal(syscall.SIGHUP)
-	s = c.Await("another process", func(s master.Status) bool {
+	s = c.Await("another process", func(s api.Status) bool {
 		return s.Generation == 2 && s.State == "ready" && len(s.Slots) == 1 && s.Slots[0].PID != pid
 	})
 	if s.Threads != 5 || s.Slots[0].Threads != 15 || fmt.Sprint(s.Reload.Restart) != "[threads]" {
@@ -149,7 +149,7 @@ func TestThreadsInProcess(t *testing.T) {
 		t.Errorf("the reload says\n%s", out)
 	}
 	onAllThreads(t, c, 6, 12)
-	c.Await("the third generation", func(s master.Status) bool {
+	c.Await("the third generation", func(s api.Status) bool {
 		return s.Generation == 3 && s.State == "ready" && len(s.Slots) == 1 && s.Slots[0].Threads == 6
 	})
 }

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/prefork/cluster/internal/traffic"
-	"github.com/prefork/cluster/master"
+	"github.com/prefork/cluster/master/api"
 	"github.com/prefork/cluster/master/plan"
 )
 
@@ -79,8 +79,8 @@ func nothingIsLost(t *testing.T, program ...string) {
 	const enough = 20_000
 	c := startCluster(t, append([]string{"--workers", "2", "--threads", "3", "--settle", "100ms", "--surge", "2", "--quiet"}, program...)...)
 	l := startLoad(c, 4, 8, time.Second, nil)
-	generation := func(g int) func(master.Status) bool {
-		return func(s master.Status) bool { return s.State == "ready" && s.Generation == g }
+	generation := func(g int) func(api.Status) bool {
+		return func(s api.Status) bool { return s.State == "ready" && s.Generation == g }
 	}
 	g := 1
 	for round := 0; round < 2 || l.fresh.Load() < enough || l.kept.Load() < enough; round++ {
@@ -91,7 +91,7 @@ func nothingIsLost(t *testing.T, program ...string) {
 		}
 		c.Signal(syscall.SIGUSR2) // and again while that one is under way
 		g++
-		c.Await("the restart has begun", func(s master.Status) bool { return s.Generation == g && s.State == "restarting" })
+		c.Await("the restart has begun", func(s api.Status) bool { return s.Generation == g && s.State == "restarting" })
 		c.Must("restart", "--wait=drained")
 		g++
 		c.Await("the newest generation serves alone", generation(g))
@@ -184,7 +184,7 @@ func TestKillUnderLoad(t *testing.T) {
 	killed := map[int]bool{}
 	for len(killed) < 6 {
 		before := l.fresh.Load() + l.kept.Load()
-		s := c.Await("every worker is ready", func(s master.Status) bool { return s.State == "ready" })
+		s := c.Await("every worker is ready", func(s api.Status) bool { return s.State == "ready" })
 		for l.fresh.Load()+l.kept.Load() < before+300 {
 			time.Sleep(time.Millisecond) // until the load has reached every worker again
 		}
@@ -193,7 +193,7 @@ func TestKillUnderLoad(t *testing.T) {
 			t.Fatal(err)
 		}
 		killed[victim.PID] = true
-		c.Await("the death is known", func(s master.Status) bool {
+		c.Await("the death is known", func(s api.Status) bool {
 			for _, d := range s.Deaths {
 				if d.PID == victim.PID {
 					return true
@@ -269,8 +269,8 @@ func TestBadVersionThatDiesLater(t *testing.T) {
 		last[a.Conn] = a.PID
 	})
 	c.Must("restart")
-	c.Await("the restart was taken back", func(s master.Status) bool {
-		gone := !slices.ContainsFunc(s.Slots, func(w master.WorkerStatus) bool { return w.Generation == 2 }) // each of them dies, one while it drains
+	c.Await("the restart was taken back", func(s api.Status) bool {
+		gone := !slices.ContainsFunc(s.Slots, func(w api.WorkerStatus) bool { return w.Generation == 2 }) // each of them dies, one while it drains
 		return s.Restart != nil && s.Restart.Outcome == plan.Aborted && s.State == "ready" && gone
 	})
 	report := l.stop()
@@ -300,7 +300,7 @@ func TestBadVersionThatDiesLater(t *testing.T) {
 // expectOld checks that every slot is ready on generation 1.
 func expectOld(t *testing.T, c *testCluster) {
 	t.Helper()
-	c.Await("every slot is ready on the old generation alone", func(s master.Status) bool {
+	c.Await("every slot is ready on the old generation alone", func(s api.Status) bool {
 		for _, w := range s.Slots {
 			if w.Generation != 1 || w.State != plan.Ready.String() {
 				return false

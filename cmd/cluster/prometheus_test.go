@@ -24,7 +24,7 @@ import (
 	"time"
 
 	"github.com/prefork/cluster/internal/traffic"
-	"github.com/prefork/cluster/master"
+	"github.com/prefork/cluster/master/api"
 	"github.com/prefork/cluster/master/plan"
 )
 
@@ -110,12 +110,12 @@ func TestPrometheus(t *testing.T) {
 	// A kill may cost answers that were counted and never came, and must take no counter back.
 	victim := c.Workers()[0]
 	report = trafficWhile(c, func() {
-		c.Await("the victim works", func(s master.Status) bool { return s.Slots[0].Open > 0 })
+		c.Await("the victim works", func(s api.Status) bool { return s.Slots[0].Open > 0 })
 		if err := syscall.Kill(victim, syscall.SIGKILL); err != nil {
 			t.Error(err)
 		}
-		c.Await("another worker is in its place", func(s master.Status) bool {
-			return serving(2)(s) && !slices.ContainsFunc(s.Slots, func(w master.WorkerStatus) bool { return w.PID == victim })
+		c.Await("another worker is in its place", func(s api.Status) bool {
+			return serving(2)(s) && !slices.ContainsFunc(s.Slots, func(w api.WorkerStatus) bool { return w.PID == victim })
 		})
 	})
 	t.Logf("with a kill: %v", report)
@@ -159,10 +159,10 @@ func TestPrometheus(t *testing.T) {
 }
 
 // serving is a settled cluster of n workers.
-func serving(n int) func(master.Status) bool {
-	return func(s master.Status) bool {
+func serving(n int) func(api.Status) bool {
+	return func(s api.Status) bool {
 		return s.State == "ready" && len(s.Slots) == n &&
-			!slices.ContainsFunc(s.Slots, func(w master.WorkerStatus) bool { return w.State != plan.Ready.String() || w.Stalled })
+			!slices.ContainsFunc(s.Slots, func(w api.WorkerStatus) bool { return w.State != plan.Ready.String() || w.Stalled })
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/prefork/cluster/master"
+	"github.com/prefork/cluster/master/api"
 	"github.com/prefork/cluster/master/plan"
 )
 
@@ -90,8 +91,8 @@ func TestReadme(t *testing.T) {
 			res.Body.Close()
 			printed = string(body)
 		case words[0] == "cluster":
-			c.Await("old workers have left", func(s master.Status) bool {
-				return s.State == "ready" && !slices.ContainsFunc(s.Slots, func(w master.WorkerStatus) bool { return w.State != plan.Ready.String() })
+			c.Await("old workers have left", func(s api.Status) bool {
+				return s.State == "ready" && !slices.ContainsFunc(s.Slots, func(w api.WorkerStatus) bool { return w.State != plan.Ready.String() })
 			})
 			printed = c.Must(words[1:]...)
 		default:

@@ -9,7 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/prefork/cluster/master"
+	"github.com/prefork/cluster/master/api"
 	"github.com/prefork/cluster/master/plan"
 )
 
@@ -18,11 +18,11 @@ func reloadCommand() *cli.Command {
 		Name: "reload", Usage: "read configuration and certificates anew, and reopen log files; the same as HUP, with an answer",
 		Flags: controlFlags(), Before: noArguments,
 		Action: func(c *cli.Context) error {
-			var r master.Reload
+			var r api.Reload
 			if err := newClient(c).get(c.Context, http.MethodPost, "/v1/reload", nil, &r); err != nil {
 				return err
 			}
-			if r.Outcome == master.ReloadRefused {
+			if r.Outcome == api.ReloadRefused {
 				return &exitError{plan.ExitConfig, errors.New(reloadText(&r))}
 			}
 			fmt.Fprintln(c.App.Writer, reloadText(&r))
@@ -32,11 +32,11 @@ func reloadCommand() *cli.Command {
 }
 
 // reloadText says what became of a reload, one thing a line.
-func reloadText(r *master.Reload) string {
+func reloadText(r *api.Reload) string {
 	switch r.Outcome {
-	case master.ReloadUnchanged:
+	case api.ReloadUnchanged:
 		return "configuration unchanged"
-	case master.ReloadRefused:
+	case api.ReloadRefused:
 		return "configuration refused, everything stays as it was:\n         " + strings.Join(r.Errors, "\n         ")
 	}
 	lines := []string{"configuration taken over"}
@@ -52,13 +52,13 @@ func reloadText(r *master.Reload) string {
 }
 
 // reloadLine says in one line what of the last reload did not come to be; nothing, if all of it did.
-func reloadLine(r *master.Reload, now time.Time) string {
+func reloadLine(r *api.Reload, now time.Time) string {
 	if r == nil {
 		return ""
 	}
 	ago := span(now.Sub(r.At).Seconds()) + " ago"
 	switch r.Outcome {
-	case master.ReloadRefused:
+	case api.ReloadRefused:
 		line := "last reload: refused, " + ago
 		if len(r.Errors) > 0 {
 			line += ": " + r.Errors[0]
@@ -67,9 +67,9 @@ func reloadLine(r *master.Reload, now time.Time) string {
 			line += fmt.Sprintf(" (and %d more, see cluster config check)", more)
 		}
 		return line
-	case master.ReloadPartly:
+	case api.ReloadPartly:
 		return fmt.Sprintf("last reload: in part, %s; kept until a new start: %s", ago, strings.Join(r.Kept, ", "))
-	case master.ReloadTakenBack:
+	case api.ReloadTakenBack:
 		return fmt.Sprintf("last reload: %s, but the new workers were not good; taken back with them: %s", ago, strings.Join(r.Restart, ", "))
 	}
 	return ""

@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/prefork/cluster/master"
+	"github.com/prefork/cluster/master/api"
 	"github.com/prefork/cluster/master/plan"
 )
 
@@ -38,8 +38,8 @@ func (f settingsFile) write(text string) {
 // settled waits until the restart of a generation, if there is one, is over and only its workers are left.
 func (c *testCluster) settled(generation int) []int {
 	c.t.Helper()
-	c.Await(fmt.Sprintf("generation %d is all there is", generation), func(s master.Status) bool {
-		return s.State == "ready" && !slices.ContainsFunc(s.Slots, func(w master.WorkerStatus) bool {
+	c.Await(fmt.Sprintf("generation %d is all there is", generation), func(s api.Status) bool {
+		return s.State == "ready" && !slices.ContainsFunc(s.Slots, func(w api.WorkerStatus) bool {
 			return w.State != plan.Ready.String() || w.Generation != generation
 		})
 	})
@@ -130,10 +130,10 @@ func TestHangUp(t *testing.T) {
 	c := &testCluster{t: t, Dir: dir, work: dir, log: filepath.Join(dir, "log"), env: environment(dir)}
 	c.launch(nil)
 	workers := c.settled(1)
-	hangUp := func() *master.Reload {
+	hangUp := func() *api.Reload {
 		before := c.Status().Reload
 		c.Signal(syscall.SIGHUP)
-		return c.Await("the file is read", func(s master.Status) bool {
+		return c.Await("the file is read", func(s api.Status) bool {
 			return s.Reload != nil && (before == nil || s.Reload.At.After(before.At))
 		}).Reload
 	}
@@ -141,10 +141,10 @@ func TestHangUp(t *testing.T) {
 		t.Errorf("with log-level error it logs\n%s", c.Log())
 	}
 	file.write("workers: 3\nlog-level: info\n")
-	if r := hangUp(); r.Outcome != master.ReloadDone || !slices.Equal(r.Live, []string{"workers", "log-level"}) {
+	if r := hangUp(); r.Outcome != api.ReloadDone || !slices.Equal(r.Live, []string{"workers", "log-level"}) {
 		t.Errorf("%+v", r)
 	}
-	c.Await("3 workers are ready", func(s master.Status) bool { return s.State == "ready" && s.Workers == 3 && len(s.Slots) == 3 })
+	c.Await("3 workers are ready", func(s api.Status) bool { return s.State == "ready" && s.Workers == 3 && len(s.Slots) == 3 })
 	if now := c.Workers(); !slices.Contains(now, workers[0]) {
 		t.Errorf("worker %d is not among %v", workers[0], now)
 	}
@@ -154,7 +154,7 @@ func TestHangUp(t *testing.T) {
 	if err := os.Remove(file.path); err != nil {
 		t.Fatal(err)
 	}
-	if r := hangUp(); r.Outcome != master.ReloadRefused || len(r.Errors) != 1 || r.Errors[0] != "configuration file cluster.yaml: no such file or directory" {
+	if r := hangUp(); r.Outcome != api.ReloadRefused || len(r.Errors) != 1 || r.Errors[0] != "configuration file cluster.yaml: no such file or directory" {
 		t.Errorf("without the file: %+v", r)
 	}
 	file.write("workers: 3\nlog-level: error\n")
@@ -182,8 +182,8 @@ func TestReloadOfThreads(t *testing.T) {
 			}
 		})
 	}
-	busy := func(n int, waiting int64) func(master.Status) bool {
-		return func(s master.Status) bool {
+	busy := func(n int, waiting int64) func(api.Status) bool {
+		return func(s api.Status) bool {
 			return s.Threads == n && s.Slots[0].Threads == n && s.Slots[0].Busy == n && s.Slots[0].Waiting == waiting
 		}
 	}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/prefork/cluster/master"
+	"github.com/prefork/cluster/master/api"
 	"github.com/prefork/cluster/master/plan"
 )
 
@@ -47,7 +47,7 @@ func (w *waitValue) Set(s string) error {
 
 func restart(c *cli.Context) error {
 	wait := c.Generic("wait").(*waitValue).value
-	answer, err := newClient(c).call(c.Context, http.MethodPost, "/v1/restart", master.RestartRequest{Wait: wait})
+	answer, err := newClient(c).call(c.Context, http.MethodPost, "/v1/restart", api.RestartRequest{Wait: wait})
 	if err != nil {
 		var refused *refusal
 		if errors.As(err, &refused) {
@@ -57,7 +57,7 @@ func restart(c *cli.Context) error {
 	}
 	defer answer.Close()
 	lines := json.NewDecoder(answer)
-	var p master.RestartProgress
+	var p api.RestartProgress
 	for {
 		shown := p
 		if err := lines.Decode(&p); err != nil {
@@ -69,11 +69,11 @@ func restart(c *cli.Context) error {
 		if p.Final {
 			return verdict(p)
 		}
-		p = master.RestartProgress{Rollout: p.Rollout, Workers: p.Workers}
+		p = api.RestartProgress{Rollout: p.Rollout, Workers: p.Workers}
 	}
 }
 
-func describe(p master.RestartProgress) string {
+func describe(p api.RestartProgress) string {
 	switch p.Outcome {
 	case plan.Running:
 		return fmt.Sprintf("generation %d: %d of %d workers replaced", p.Generation, p.Replaced, p.Workers)
@@ -91,7 +91,7 @@ func describe(p master.RestartProgress) string {
 	return fmt.Sprintf("generation %d: %s", p.Generation, p.Outcome)
 }
 
-func verdict(p master.RestartProgress) error {
+func verdict(p api.RestartProgress) error {
 	switch p.Outcome {
 	case plan.Aborted:
 		return &exitError{plan.ExitAborted, fmt.Errorf("restart aborted (%s): %s", p.Reason, p.Detail)}

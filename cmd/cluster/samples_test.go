@@ -10,7 +10,7 @@ import (
 	"regexp"
 	"testing"
 
-	"github.com/prefork/cluster/master"
+	"github.com/prefork/cluster/master/api"
 )
 
 // movedHere are the places of the samples that a test may not have, or must not.
@@ -47,7 +47,7 @@ func TestSamplesStart(t *testing.T) {
 			}
 			c := &testCluster{t: t, Dir: dir, work: dir, log: filepath.Join(dir, "log"), env: environment(dir), filed: true}
 			c.launch(nil)
-			s := c.Await("every worker is ready", func(s master.Status) bool { return s.State == "ready" })
+			s := c.Await("every worker is ready", func(s api.Status) bool { return s.State == "ready" })
 			network := "tcp"
 			if filepath.IsAbs(c.Addr) {
 				network = "unix"

@@ -6,9 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/prefork/cluster/master/api"
 	"github.com/urfave/cli/v2"
-
-	"github.com/prefork/cluster/master"
 )
 
 func scaleCommand() *cli.Command {
@@ -29,11 +28,11 @@ func scale(c *cli.Context) error {
 	if err != nil || n == 0 {
 		return fmt.Errorf("scale %q: give a number of workers such as 4, or a change such as +1 or -1", text)
 	}
-	request := master.ScaleRequest{To: n}
+	request := api.ScaleRequest{To: n}
 	if strings.HasPrefix(text, "+") || n < 0 {
-		request = master.ScaleRequest{By: n}
+		request = api.ScaleRequest{By: n}
 	}
-	var answer master.ScaleAnswer
+	var answer api.ScaleAnswer
 	if err := newClient(c).get(c.Context, http.MethodPost, "/v1/scale", request, &answer); err != nil {
 		return err
 	}

@@ -17,9 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prefork/cluster/master/api"
 	"github.com/rogpeppe/go-internal/testscript"
-
-	"github.com/prefork/cluster/master"
 )
 
 // The scripts of testdata/script use the command as a person does. Besides the commands of testscript they have:
@@ -107,7 +106,7 @@ func scriptStart(ts *testscript.TestScript, _ bool, args []string) {
 	c.env = strings.Split(strings.TrimRight(ts.ReadFile("stdout"), "\x00"), "\x00")
 	s.clusters[name] = c
 	c.launch(args)
-	c.Await("every worker is ready", func(s master.Status) bool { return s.State == "ready" })
+	c.Await("every worker is ready", func(s api.Status) bool { return s.State == "ready" })
 	ts.Setenv("ADDR", c.Addr)
 	ts.Setenv("METRICS", c.MetricsAddr)
 	ts.Setenv("PID", strconv.Itoa(c.PID))

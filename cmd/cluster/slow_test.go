@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/prefork/cluster/internal/traffic"
-	"github.com/prefork/cluster/master"
+	"github.com/prefork/cluster/master/api"
 	"github.com/prefork/cluster/worker"
 )
 
@@ -73,7 +73,7 @@ func TestSlowClientsHoldNoThread(t *testing.T) {
 			}
 		})
 	}
-	c.Await("all slow clients are there and no thread is busy", func(s master.Status) bool {
+	c.Await("all slow clients are there and no thread is busy", func(s api.Status) bool {
 		open, busy := int64(0), 0
 		for _, w := range s.Slots {
 			open += w.Open

@@ -16,7 +16,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
-	"github.com/prefork/cluster/master"
+	"github.com/prefork/cluster/master/api"
 	"github.com/prefork/cluster/master/plan"
 	"github.com/prefork/cluster/master/process"
 )
@@ -31,7 +31,7 @@ func statusCommand() *cli.Command {
 }
 
 func status(c *cli.Context) error {
-	var s master.Status
+	var s api.Status
 	if err := newClient(c).get(c.Context, http.MethodGet, "/v1/status", nil, &s); err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ const (
 
 // show writes the status for a person. Colour is added to whole lines after they were aligned, so that it does not
 // count as width.
-func show(w io.Writer, s master.Status, colour bool) {
+func show(w io.Writer, s api.Status, colour bool) {
 	paint := func(code, line string) string {
 		if !colour || code == "" {
 			return line
@@ -173,7 +173,7 @@ func show(w io.Writer, s master.Status, colour bool) {
 var parities = [2]string{"even", "odd"}
 
 // showShares writes what the workers do that are no processes of their own.
-func showShares(w io.Writer, shares []master.Share) {
+func showShares(w io.Writer, shares []api.Share) {
 	if len(shares) == 0 {
 		return
 	}
@@ -187,7 +187,7 @@ func showShares(w io.Writer, shares []master.Share) {
 }
 
 // handoffLine says how often connections were passed on, and the reasons why not, the most frequent first.
-func handoffLine(h *master.Handoff) string {
+func handoffLine(h *api.Handoff) string {
 	all, reasons := int64(0), []string{}
 	for reason, n := range h.Stayed {
 		if all += n; n > 0 {
@@ -207,7 +207,7 @@ func handoffLine(h *master.Handoff) string {
 }
 
 // backlog is how many connections wait in the listeners that a slot has for itself.
-func backlog(all []master.Backlog, slot int) string {
+func backlog(all []api.Backlog, slot int) string {
 	waiting, own := 0, false
 	for _, b := range all {
 		if b.Slot == strconv.Itoa(slot) {

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/prefork/cluster/configs"
-	"github.com/prefork/cluster/master"
+	"github.com/prefork/cluster/master/api"
 	"github.com/prefork/cluster/master/plan"
 	"github.com/prefork/cluster/master/process"
 	"github.com/prefork/cluster/metrics"
@@ -15,26 +15,26 @@ import (
 func TestShow(t *testing.T) {
 	ago := func(d time.Duration) time.Time { return time.Now().Add(-d) }
 	memory := metrics.Memory{PSS: 5 << 20, Anonymous: 3 << 19}
-	s := master.Status{
+	s := api.Status{
 		Name: "blog", State: "degraded", PID: 100, Started: ago(26 * time.Hour), Workers: 4, Threads: 3, Generation: 2, Memory: memory, Limits: process.Limits{Files: 199, FilesMax: 200},
 		Program: "/srv/app", ByPath: true, Binds: []string{"tcp://127.0.0.1:80", "tcp://[::1]:80"}, Metrics: "127.0.0.1:9394",
-		Backlogs: []master.Backlog{
+		Backlogs: []api.Backlog{
 			{Bind: "tcp://127.0.0.1:80", Slot: "0", Waiting: 5, Limit: 4096},
 			{Bind: "tcp://127.0.0.1:80", Slot: "2", Waiting: 6, Limit: 4096},
 			{Bind: "tcp://[::1]:80", Slot: "0", Waiting: 12, Limit: 4096},
 			{Bind: "tcp://[::1]:80", Slot: "1", Limit: 4096},
 			{Bind: "unix:///run/app.sock", Slot: "all", Waiting: 3, Limit: 128},
 		},
-		Reload:    &master.Reload{At: ago(90 * time.Second), Outcome: master.ReloadPartly, Changes: configs.Changes{Live: []string{"surge"}, Kept: []string{"bind", "name"}}},
+		Reload:    &api.Reload{At: ago(90 * time.Second), Outcome: api.ReloadPartly, Changes: configs.Changes{Live: []string{"surge"}, Kept: []string{"bind", "name"}}},
 		KeysError: "cannot serve tls://[::]:443: certificate: open a.pem: no such file or directory",
 		Restart:   &plan.Rollout{Generation: 2, Outcome: plan.Aborted, Reason: "boot_exit", Detail: "exit code 3"},
-		Slots: []master.WorkerStatus{
+		Slots: []api.WorkerStatus{
 			{Slot: 0, Seat: 1, Generation: 2, PID: 101, State: "ready", Uptime: 75, Busy: 2, Threads: 3, Waiting: 7, Open: 64, Requests: 123456, Memory: memory},
 			{Slot: 1, Seat: 2, Generation: 1, PID: 102, State: "draining", Reason: "restart", Uptime: 9.44, Threads: 3},
 			{Slot: 2, Seat: 4, State: "waiting", Reason: "", Retry: 1.26, Requests: 5},
 			{Slot: 3, Seat: 6, Generation: 2, PID: 103, State: "ready", Stalled: true, Uptime: 3700, Threads: 3},
 		},
-		Deaths: []master.DeathStatus{{Slot: 2, Death: plan.Death{
+		Deaths: []api.DeathStatus{{Slot: 2, Death: plan.Death{
 			Time: ago(90 * time.Second), PID: 99, Generation: 2, Reason: "signal", Detail: "killed by SIGKILL", Open: 8, Uptime: 0.2,
 		}}},
 	}
@@ -84,11 +84,11 @@ func TestShowHandoff(t *testing.T) {
 		Moved: map[string]int64{"pushed": 1234, "hinted": 56, "drained": 7}, Received: 1296,
 		Stayed: map[string]int64{"tls": 2, "http2": 0, "hijacked": 0, "buffered": 2, "incomplete": 0, "inbox_full": 0, "no_target": 31},
 	}
-	s := master.Status{
+	s := api.Status{
 		Name: "blog", State: "ready", PID: 100, Started: time.Now().Add(-90 * time.Second), Workers: 2, Threads: 3, Generation: 2, Memory: memory,
 		Limits: process.Limits{Files: 1 << 20, FilesMax: 1 << 20}, Program: "/srv/app", Binds: []string{"tcp://127.0.0.1:80"},
-		Handoff: &master.Handoff{Handoff: h, Shares: []float64{0.5, 0.4567, 0.0433}},
-		Slots: []master.WorkerStatus{
+		Handoff: &api.Handoff{Handoff: h, Shares: []float64{0.5, 0.4567, 0.0433}},
+		Slots: []api.WorkerStatus{
 			{Slot: 0, Seat: 1, Generation: 2, PID: 101, State: "ready", Uptime: 75, Busy: 2, Threads: 3, Waiting: 7, Open: 64, Requests: 5000, Memory: memory},
 			{Slot: 1, Seat: 2, State: "waiting", Retry: 1.26, Requests: 4567},
 		},
@@ -106,7 +106,7 @@ handoff since the start: pushed 1234, on a hint 56, drained 7, received 1296; st
 	if text.String() != want {
 		t.Errorf("got:\n%s\nwant:\n%s", &text, want)
 	}
-	if got, want := handoffLine(&master.Handoff{}), "handoff since the start: pushed 0, on a hint 0, drained 0, received 0; stayed 0"; got != want {
+	if got, want := handoffLine(&api.Handoff{}), "handoff since the start: pushed 0, on a hint 0, drained 0, received 0; stayed 0"; got != want {
 		t.Errorf("of nothing: %q, want %q", got, want)
 	}
 }
@@ -115,17 +115,17 @@ handoff since the start: pushed 1234, on a hint 56, drained 7, received 1296; st
 func TestShowInProcess(t *testing.T) {
 	ago := func(d time.Duration) time.Time { return time.Now().Add(-d) }
 	memory := metrics.Memory{PSS: 5 << 20, Anonymous: 3 << 19}
-	s := master.Status{
+	s := api.Status{
 		Name: "blog", Mode: "inprocess", State: "restarting", PID: 100, Started: ago(90 * time.Second), Workers: 2, Threads: 3, Generation: 2, Memory: memory, Limits: process.Limits{Files: 199, FilesMax: 200},
 		Program: "/srv/app", Binds: []string{"tcp://127.0.0.1:80"},
-		Backlogs: []master.Backlog{{Bind: "tcp://127.0.0.1:80", Slot: "all", Waiting: 3, Limit: 128}},
-		Slots: []master.WorkerStatus{
+		Backlogs: []api.Backlog{{Bind: "tcp://127.0.0.1:80", Slot: "all", Waiting: 3, Limit: 128}},
+		Slots: []api.WorkerStatus{
 			{Seat: 0, Generation: 1, PID: 101, State: "draining", Reason: "restart", Uptime: 75, Busy: 4, Threads: 6, Open: 7, Requests: 48, Memory: memory},
 			{Seat: 1, Generation: 2, PID: 102, State: "ready", Uptime: 9.44, Busy: 1, Threads: 6, Waiting: 1, Open: 8, Requests: 48, Memory: memory},
 			{Seat: 0, State: "waiting", Retry: 1.26, Requests: 48},
 		},
-		Shares: []master.Share{{Slot: 0, Busy: 3, Threads: 6, Requests: 40}, {Slot: 1, Busy: 2, Threads: 6, Requests: 7}, {Slot: 2, Requests: 1}},
-		Deaths: []master.DeathStatus{{Death: plan.Death{Time: ago(90 * time.Second), PID: 99, Generation: 1, Reason: "signal", Detail: "killed by SIGKILL", Open: 8, Uptime: 0.2}}},
+		Shares: []api.Share{{Slot: 0, Busy: 3, Threads: 6, Requests: 40}, {Slot: 1, Busy: 2, Threads: 6, Requests: 7}, {Slot: 2, Requests: 1}},
+		Deaths: []api.DeathStatus{{Death: plan.Death{Time: ago(90 * time.Second), PID: 99, Generation: 1, Reason: "signal", Detail: "killed by SIGKILL", Open: 8, Uptime: 0.2}}},
 	}
 	const want = `cluster "blog" is restarting: 2 workers × 3 threads in one process, generation 2, up 1m30s, master pid 100 (5.0MB)
 serving /srv/app on tcp://127.0.0.1:80
@@ -178,18 +178,18 @@ func TestSpan(t *testing.T) {
 func TestReloadLine(t *testing.T) {
 	now := time.Now()
 	for _, test := range []struct {
-		reload *master.Reload
+		reload *api.Reload
 		want   string
 	}{
 		{nil, ""},
-		{&master.Reload{Outcome: master.ReloadUnchanged}, ""},
-		{&master.Reload{Outcome: master.ReloadDone, Changes: configs.Changes{Live: []string{"surge"}}}, ""},
-		{&master.Reload{Outcome: master.ReloadRefused, Errors: []string{"a:1:1: no"}}, "last reload: refused, 5.0s ago: a:1:1: no"},
+		{&api.Reload{Outcome: api.ReloadUnchanged}, ""},
+		{&api.Reload{Outcome: api.ReloadDone, Changes: configs.Changes{Live: []string{"surge"}}}, ""},
+		{&api.Reload{Outcome: api.ReloadRefused, Errors: []string{"a:1:1: no"}}, "last reload: refused, 5.0s ago: a:1:1: no"},
 		{
-			&master.Reload{Outcome: master.ReloadRefused, Errors: []string{"a:1:1: no", "a:2:1: nor this", "a:3:1: nor that"}},
+			&api.Reload{Outcome: api.ReloadRefused, Errors: []string{"a:1:1: no", "a:2:1: nor this", "a:3:1: nor that"}},
 			"last reload: refused, 5.0s ago: a:1:1: no (and 2 more, see cluster config check)",
 		},
-		{&master.Reload{Outcome: master.ReloadPartly, Changes: configs.Changes{Kept: []string{"bind"}}}, "last reload: in part, 5.0s ago; kept until a new start: bind"},
+		{&api.Reload{Outcome: api.ReloadPartly, Changes: configs.Changes{Kept: []string{"bind"}}}, "last reload: in part, 5.0s ago; kept until a new start: bind"},
 	} {
 		if test.reload != nil {
 			test.reload.At = now.Add(-5 * time.Second)

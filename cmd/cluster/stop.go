@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/prefork/cluster/master"
+	"github.com/prefork/cluster/master/api"
 	"github.com/prefork/cluster/master/plan"
 	"github.com/prefork/cluster/master/sockets"
 )
@@ -24,7 +25,7 @@ func stopCommand() *cli.Command {
 
 func stop(c *cli.Context) error {
 	client := newClient(c)
-	if err := client.get(c.Context, http.MethodPost, "/v1/stop", master.StopRequest{Now: c.Bool("now")}, nil); err != nil {
+	if err := client.get(c.Context, http.MethodPost, "/v1/stop", api.StopRequest{Now: c.Bool("now")}, nil); err != nil {
 		return err
 	}
 	if err := client.awaitEnd(c.Context); err != nil {

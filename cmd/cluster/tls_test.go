@@ -18,7 +18,7 @@ import (
 	"github.com/pires/go-proxyproto"
 
 	"github.com/prefork/cluster/internal/testcert"
-	"github.com/prefork/cluster/master"
+	"github.com/prefork/cluster/master/api"
 	"github.com/prefork/cluster/worker"
 )
 
@@ -178,7 +178,7 @@ func TestTLSReplaced(t *testing.T) {
 	await("next.test")
 
 	files.put("site.pem", []byte("-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n"))
-	broken := func(s master.Status) bool { return strings.Contains(s.KeysError, "malformed certificate") }
+	broken := func(s api.Status) bool { return strings.Contains(s.KeysError, "malformed certificate") }
 	c.Await("the status says that the certificate is broken", broken)
 	if out := c.Must("status"); !strings.Contains(out, "certificates cannot be read, the old ones stay in use: cannot serve tls://"+c.Addr) {
 		t.Errorf("status says %s", out)

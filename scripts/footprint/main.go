@@ -18,7 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/prefork/cluster/master"
+	"github.com/prefork/cluster/master/api"
 	"github.com/prefork/cluster/metrics"
 )
 
@@ -70,7 +70,7 @@ func (m *measurement) start(flags ...string) (*exec.Cmd, time.Duration) {
 	}
 }
 
-func (m *measurement) status() (s master.Status, err error) {
+func (m *measurement) status() (s api.Status, err error) {
 	out, err := exec.Command(m.binary(), "status", "--json", "--control", m.control()).Output()
 	if err != nil {
 		return s, err

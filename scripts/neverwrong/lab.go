@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/prefork/cluster/master"
+	"github.com/prefork/cluster/master/api"
 )
 
 const patience = 60 * time.Second // for starting and stopping a cluster, on a machine that is busy
@@ -102,7 +102,7 @@ func (r *running) run(args ...string) ([]byte, error) {
 	return out, nil
 }
 
-func (r *running) status() (s master.Status, err error) {
+func (r *running) status() (s api.Status, err error) {
 	text, err := r.run("status", "--json")
 	if err != nil {
 		return s, err

@@ -12,13 +12,13 @@ import (
 	"strings"
 
 	"github.com/prefork/cluster/internal/verify"
-	"github.com/prefork/cluster/master"
+	"github.com/prefork/cluster/master/api"
 )
 
 // Trial is one run of clients against a cluster that serves the application of package echo.
 type Trial struct {
 	verify.Clients
-	Status      func() (master.Status, error)
+	Status      func() (api.Status, error)
 	Command     func(args ...string) error // runs the command cluster with a verb and flags; the error has what it says about a failure
 	Dispatch    string                     // of the cluster
 	Deadly      bool                       // workers are killed with SIGKILL, and stopped with SIGSTOP for a while

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/prefork/cluster/internal/verify"
-	"github.com/prefork/cluster/master"
+	"github.com/prefork/cluster/master/api"
 	"github.com/prefork/cluster/master/plan"
 )
 
@@ -60,21 +60,21 @@ func TestFaults(t *testing.T) {
 
 // A worker that dies by itself, and a verb that fails, end a trial.
 func TestUpsetFails(t *testing.T) {
-	death := master.DeathStatus{Slot: 1, Death: plan.Death{PID: 11, Reason: "crash", Detail: "exit code 2"}}
+	death := api.DeathStatus{Slot: 1, Death: plan.Death{PID: 11, Reason: "crash", Detail: "exit code 2"}}
 	broken := errors.New("exit code 1: it is broken")
 	tests := []struct {
 		name   string
-		deaths []master.DeathStatus
+		deaths []api.DeathStatus
 		err    error
 		want   string
 	}{
-		{"a death", []master.DeathStatus{death}, nil, "worker 11 (slot 1) died by itself: crash: exit code 2"},
+		{"a death", []api.DeathStatus{death}, nil, "worker 11 (slot 1) died by itself: crash: exit code 2"},
 		{"a verb", nil, broken, broken.Error()},
 	}
 	for _, test := range tests {
 		_, err := Trial{
 			Clients: verify.Clients{Addr: "127.0.0.1:1", Requests: 1 << 40}, // to which nothing listens
-			Status:  func() (master.Status, error) { return master.Status{Deaths: test.deaths}, nil },
+			Status:  func() (api.Status, error) { return api.Status{Deaths: test.deaths}, nil },
 			Command: func(...string) error { return test.err },
 			Least:   2, Most: 6,
 		}.Run(t.Context())

@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/prefork/cluster/master"
+	"github.com/prefork/cluster/master/api"
 )
 
 const (
@@ -153,7 +153,7 @@ func (u *upset) kill() error {
 		if err != nil {
 			return err
 		}
-		if slices.ContainsFunc(s.Slots, func(w master.WorkerStatus) bool { return w.PID == pid }) {
+		if slices.ContainsFunc(s.Slots, func(w api.WorkerStatus) bool { return w.PID == pid }) {
 			continue
 		}
 		for _, d := range s.Deaths {

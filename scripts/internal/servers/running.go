@@ -11,9 +11,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/prefork/cluster/master/api"
 	"golang.org/x/sys/unix"
-
-	"github.com/prefork/cluster/master"
 )
 
 // patience is how long a server may take for what should take milliseconds, on a machine that is busy.
@@ -82,7 +81,7 @@ func (lab *Lab) ready(workers int) ([]int, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cluster status: %w", err)
 	}
-	var s master.Status
+	var s api.Status
 	if err := json.Unmarshal(out, &s); err != nil {
 		return nil, err
 	}

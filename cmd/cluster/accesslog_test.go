@@ -15,10 +15,18 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/prefork/cluster/cmd/cluster/reference"
 	"github.com/prefork/cluster/internal/traffic"
 	"github.com/prefork/cluster/master/api"
 	"github.com/prefork/cluster/master/plan"
 )
+
+func init() {
+	programs["fasthttp"] = func() {
+		os.Setenv("CLUSTER_ENGINE", "fasthttp")
+		os.Exit(reference.RunWorker())
+	}
+}
 
 // accessLine is what a test wants to know of a line of the access log.
 type accessLine struct {

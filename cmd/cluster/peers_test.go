@@ -149,9 +149,7 @@ func TestNothingIsLostByH2load(t *testing.T) {
 					}
 				}
 			}()
-			for begun := time.Now(); time.Since(begun) < 8*time.Second; {
-				commotion()
-			}
+			commotion()
 			close(stop)
 			started := <-counted
 			t.Logf("%d requests were started", started)

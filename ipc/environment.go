@@ -103,13 +103,13 @@ func (h *Handover) Encode() (files []uintptr, env []string, err error) {
 	}, nil
 }
 
-// Scrub returns env without the variables that Encode and the master set and without those of a socket activation that was meant for
+// Scrub returns env without the variables that Encode and the master set and without those of a service manager that were meant for
 // the caller, so that a worker sees only its own.
 func Scrub(env []string) []string {
 	kept := make([]string, 0, len(env))
 	for _, v := range env {
 		switch name, _, _ := strings.Cut(v, "="); name {
-		case envFDs, envNames, "LISTEN_PID", envSeat, envGeneration, envProtocol, envWorker, EnvEngine:
+		case envFDs, envNames, "LISTEN_PID", envSeat, envGeneration, envProtocol, envWorker, EnvEngine, "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID":
 		default:
 			kept = append(kept, v)
 		}

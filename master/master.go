@@ -23,6 +23,7 @@ import (
 	"github.com/prefork/cluster/master/inboxes"
 	"github.com/prefork/cluster/master/keyring"
 	"github.com/prefork/cluster/master/logs"
+	"github.com/prefork/cluster/master/notify"
 	"github.com/prefork/cluster/master/plan"
 	"github.com/prefork/cluster/master/process"
 	"github.com/prefork/cluster/master/sockets"
@@ -181,6 +182,7 @@ func (m *Master) start() error {
 	}
 	m.watchSignals()
 	m.serveControl()
+	go notify.Run(m.done, m.look, func(err error) { log.Warn("the service manager cannot be told how the cluster is", "err", err) })
 	log.Info("cluster starts", "version", m.version, "pid", os.Getpid(), "binds", joinBinds(m.binds), "mode", m.config.Mode, "workers", m.config.Workers,
 		"threads", m.config.Threads, "metrics", cmp.Or(m.metricsAddress, "off"), "control", m.control)
 	return nil

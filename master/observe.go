@@ -2,9 +2,11 @@ package master
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"time"
 
+	"github.com/prefork/cluster/master/notify"
 	"github.com/prefork/cluster/master/plan"
 	"github.com/prefork/cluster/master/sockets"
 	"github.com/prefork/cluster/metrics"
@@ -78,6 +80,28 @@ func (m *Master) Queue(slot, bind int) (waiting, limit int, ok bool) {
 	}
 	waiting, limit, err := sockets.Queue(fds[bind])
 	return waiting, limit, err == nil
+}
+
+// look is what the service manager is told.
+func (m *Master) look() (notify.State, <-chan struct{}) {
+	snap := m.loop.snapshot.Load()
+	s := notify.State{
+		Started: snap.EverReady, Stopping: snap.Stopping, Turned: snap.Time, Monotonic: time.Duration(m.clock.Now()),
+		Text: fmt.Sprintf("%s: %d workers × %d threads, generation %d", snap.state(), snap.Wanted, snap.Threads, snap.Generation),
+	}
+	if snap.Reload != nil {
+		s.Reloaded = snap.Reload.At
+	}
+	for _, w := range snap.Workers {
+		s.Serving = s.Serving || w.State == plan.Ready && !w.Stalled
+	}
+	if n := len(snap.Rollouts); n > 0 {
+		ro := &snap.Rollouts[n-1]
+		if s.Changing = ro.Outcome == plan.Running || ro.Outcome == plan.Returning; s.Changing {
+			s.Text += fmt.Sprintf(", %d of %d workers replaced", ro.Replaced, snap.Wanted)
+		}
+	}
+	return s, snap.Changed
 }
 
 // waitBriefly lets a server finish what it answers.

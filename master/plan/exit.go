@@ -20,6 +20,22 @@ const (
 	ExitForced       = 8
 )
 
+// Exits says for people what each exit code means.
+var Exits = []struct {
+	Code    int
+	Meaning string
+}{
+	{ExitClean, "done; of start: stopped after all workers were drained"},
+	{ExitFailure, "it failed, and says why"},
+	{ExitUsage, "the command line or the environment is wrong"},
+	{ExitConfig, "the configuration is wrong, or the machine does not allow it"},
+	{ExitAddressTaken, "an address, the control socket or the pidfile belongs to another cluster or program"},
+	{ExitNoWorker, "no worker became ready"},
+	{ExitAborted, "the restart was refused or aborted: the workers are those of before"},
+	{ExitNotRunning, "no cluster is running"},
+	{ExitForced, "stopped at once: workers were killed"},
+}
+
 // ExitStatus is how a process ended.
 type ExitStatus struct {
 	Code   int

@@ -50,6 +50,7 @@ var layout = []struct {
 	{"master/api", []string{"configs", "master/plan", "master/process", "metrics", "metrics/..."}},
 	{"master/journal", nil},
 	{"master/notify", nil},
+	{"master/elastic", nil},
 	{"master/front", nil},
 	{"master/logs", nil},
 	{"master/inboxes", []string{"ipc", "ipc/inbox", "ipc/scoreboard"}},

@@ -30,7 +30,7 @@ func Take(running, wanted Config) (Config, Changes) {
 			keep(s)
 		}
 	}
-	if taken.Workers > taken.MaxWorkers {
+	if max(taken.Workers, taken.Elastic) > taken.MaxWorkers {
 		keep(*settingNamed("workers"))
 	}
 	if taken.Threads > running.Cells() {
@@ -67,6 +67,9 @@ func Undo(running, before Config) Config {
 
 func copySetting(s Setting, to, from *Config) {
 	reflect.ValueOf(s.field(to)).Elem().Set(reflect.ValueOf(s.field(from)).Elem())
+	if s.upTo != nil {
+		*s.upTo(to).(*int) = *s.upTo(from).(*int)
+	}
 }
 
 // OwnVariables are the variables of the environment that are this program's alone. WEB_CONCURRENCY and MAX_THREADS, which

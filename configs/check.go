@@ -96,14 +96,22 @@ func (s *Setting) Range() string {
 }
 
 func (c *Config) workersProblems() []problem {
-	if c.MaxWorkers >= 1 && c.MaxWorkers <= MaxSlots && c.Workers > c.MaxWorkers {
+	most := max(c.Workers, c.Elastic)
+	if c.MaxWorkers >= 1 && c.MaxWorkers <= MaxSlots && most > c.MaxWorkers {
 		return []problem{{
 			c.plain("workers"), " is more than ", c.plain("max-workers"), ": give 1 to " + strconv.Itoa(c.MaxWorkers) + ", or raise ",
 			name("max-workers"), " (at most " + strconv.Itoa(MaxSlots) + ")",
 		}}
 	}
-	if high := min(max(c.MaxWorkers, 1), MaxSlots); c.Workers < 1 || c.Workers > high {
+	if high := min(max(c.MaxWorkers, 1), MaxSlots); c.Workers < 1 || most > high || c.Elastic < 0 {
 		return []problem{{c.plain("workers"), " is out of range: give 1 to " + strconv.Itoa(high)}}
+	}
+	switch {
+	case c.Elastic == 0:
+	case c.Elastic <= c.Workers:
+		return []problem{{c.plain("workers"), " is no range: the second number is to be larger than the first"}}
+	case c.InProcess():
+		return []problem{{c.plain("workers"), " does not go with ", c.plain("mode"), ": the threads of one process cost little, so give as many as the load may need"}}
 	}
 	return nil
 }

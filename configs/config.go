@@ -16,7 +16,8 @@ type Config struct {
 	Control string // path of the control socket; empty: derived from Name
 
 	Mode       string // what a worker is: a process in prefork, threads of the one process in inprocess
-	Workers    int
+	Workers    int // at the start; with Elastic the fewest
+	Elastic    int // the most workers that the load may bring; 0: their number changes by hand only
 	Threads    int // a worker
 	MaxWorkers int // room in the scoreboard
 	MaxThreads int // 0: max(Threads, 32)
@@ -122,6 +123,9 @@ func (c *Config) Processes() int {
 	}
 	return c.Workers
 }
+
+// MostProcesses is how many worker processes there may come to be by themselves.
+func (c *Config) MostProcesses() int { return max(c.Processes(), c.Elastic) }
 
 // Handoff says that open connections are passed between workers.
 func (c *Config) Handoff() bool { return c.Dispatch == "handoff" && !c.InProcess() }

@@ -10,8 +10,8 @@ var schema = slices.Concat(
 	in(
 		Topology,
 		choice("mode", Fixed, "prefork inprocess", "prefork, a process for each worker; inprocess, one process with the threads of all workers", func(c *Config) *string { return &c.Mode }),
-		number("workers", Live, 1, MaxSlots, "workers, or auto: the CPUs that this cgroup may use", func(c *Config) *int { return &c.Workers }).
-			short("w").word("auto").also("WEB_CONCURRENCY"),
+		number("workers", Live, 1, MaxSlots, "workers; auto: the CPUs that this cgroup may use; LOW:HIGH, as in 2:8: as many as the load needs", func(c *Config) *int { return &c.Workers }).
+			orRange(func(c *Config) *int { return &c.Elastic }).short("w").word("auto").also("WEB_CONCURRENCY"),
 		number("threads", Live, 1, MaxCells, "threads a worker: requests that it handles at a time", func(c *Config) *int { return &c.Threads }).
 			short("t").also("MAX_THREADS").inProcess(Restart),
 		number("max-workers", Fixed, 1, MaxSlots, "the most workers that scaling may reach", func(c *Config) *int { return &c.MaxWorkers }),

@@ -72,6 +72,7 @@ type Setting struct {
 	elsewhere []string          // variables that other programs know too
 	unset     string            // shown for a default that the value does not tell
 	field     func(*Config) any // a pointer to the field
+	upTo      func(*Config) any // of a number that may be a range, LOW:HIGH: a pointer to what HIGH is for, 0 if there is none; else nil
 }
 
 func number(name string, change Change, low, high int, usage string, field func(*Config) *int) Setting {
@@ -108,6 +109,9 @@ func (s Setting) short(letter string) Setting { s.Short = letter; return s }
 func (s Setting) also(variable string) Setting { s.elsewhere = append(s.elsewhere, variable); return s }
 
 func (s Setting) word(word string) Setting { s.Words = append(s.Words, word); return s }
+
+// orRange allows LOW:HIGH.
+func (s Setting) orRange(high func(*Config) *int) Setting { s.upTo = pointer(high); return s }
 
 func (s Setting) orZero() Setting { s.zero = true; return s }
 
@@ -221,7 +225,7 @@ func (c *Config) Measuring() []string {
 func Changed(a, b *Config) []Setting {
 	var changed []Setting
 	for _, s := range Settings() {
-		if !reflect.DeepEqual(s.field(a), s.field(b)) {
+		if !reflect.DeepEqual(s.field(a), s.field(b)) || s.upTo != nil && !reflect.DeepEqual(s.upTo(a), s.upTo(b)) {
 			changed = append(changed, s)
 		}
 	}

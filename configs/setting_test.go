@@ -59,6 +59,9 @@ func TestSchema(t *testing.T) {
 			t.Errorf("%s has the field of %s", s.Name, other)
 		}
 		fields[s.field(&c)] = s.Name
+		if s.upTo != nil {
+			fields[s.upTo(&c)] = s.Name
+		}
 	}
 	for i := range reflect.TypeFor[Config]().NumField() {
 		if fields[reflect.ValueOf(&c).Elem().Field(i).Addr().Interface()] == "" {

@@ -24,12 +24,25 @@ func (s *Setting) set(c *Config, written []string) []fault {
 	var f *fault
 	switch p := s.field(c).(type) {
 	case *int:
+		if s.upTo != nil {
+			*s.upTo(c).(*int) = 0
+		}
 		if slices.Contains(s.Words, first) {
 			d := Default()
 			*p = *s.field(&d).(*int)
 			return nil
 		}
-		*p, f = readNumber(first)
+		low, high, isRange := strings.Cut(first, ":")
+		if s.upTo == nil || !isRange {
+			*p, f = readNumber(first)
+			break
+		}
+		if *p, f = readNumber(low); f == nil {
+			*s.upTo(c).(*int), f = readNumber(high)
+		}
+		if f != nil {
+			f.why = " is no range: give two whole numbers, such as 2:8"
+		}
 	case *int64:
 		*p, f = readSize(first)
 	case *time.Duration:
@@ -189,6 +202,9 @@ func (s *Setting) Value(c *Config) any {
 		}
 		return list
 	case *int:
+		if s.upTo != nil && *s.upTo(c).(*int) != 0 {
+			return fmt.Sprintf("%d:%d", *p, *s.upTo(c).(*int))
+		}
 		return *p
 	}
 	n, _ := s.numeric(c)

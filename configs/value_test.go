@@ -1,6 +1,8 @@
 package configs
 
 import (
+	"os"
+	"strings"
 	"testing"
 	"time"
 )
@@ -93,5 +95,60 @@ func TestLevel(t *testing.T) {
 		if got := c.Level().String(); got != test.want {
 			t.Errorf("%s, quiet %v: %s, want %s", test.level, test.quiet, got, test.want)
 		}
+	}
+}
+
+// A number of workers may be a range, from every source and back again.
+func TestRange(t *testing.T) {
+	t.Chdir(t.TempDir())
+	workers := settingNamed("workers")
+	for _, test := range []struct {
+		written   string
+		low, high int
+		text      string
+		wrong     string
+	}{
+		{"2:8", 2, 8, "2:8", ""},
+		{"7", 7, 0, "7", ""},
+		{"1:64", 1, 64, "1:64", ""},
+		{"2:", 0, 0, "", `--workers "2:" is no range: give two whole numbers, such as 2:8`},
+		{":8", 0, 0, "", `--workers ":8" is no range: give two whole numbers, such as 2:8`},
+		{"2:8:9", 0, 0, "", `--workers "2:8:9" is no range: give two whole numbers, such as 2:8`},
+		{"8:2", 0, 0, "", "--workers 8:2 is no range: the second number is to be larger than the first"},
+		{"4:4", 0, 0, "", "--workers 4:4 is no range: the second number is to be larger than the first"},
+		{"2:65", 0, 0, "", "--workers 2:65 is more than --max-workers 64: give 1 to 64, or raise --max-workers (at most 1024)"},
+		{"0:8", 0, 0, "", "--workers 0:8 is out of range: give 1 to 64"},
+		{"2:-1", 0, 0, "", "--workers 2:-1 is out of range: give 1 to 64"},
+	} {
+		l, err := Load(Sources{Flags: map[string][]string{"workers": {test.written}}})
+		if test.wrong != "" {
+			if err == nil || err.Error() != test.wrong {
+				t.Errorf("%s: %v, want %s", test.written, err, test.wrong)
+			}
+			continue
+		}
+		if c := l.Config; err != nil || c.Workers != test.low || c.Elastic != test.high || workers.Text(&c) != test.text || c.MostProcesses() != max(test.low, test.high) {
+			t.Errorf("%s: %d to %d workers, %q, %v", test.written, c.Workers, c.Elastic, workers.Text(&c), err)
+		}
+	}
+	if err := os.WriteFile(DefaultFile, []byte("workers: 2:8\nmode: inprocess\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(Sources{}); err == nil || !strings.Contains(err.Error(), "cluster.yaml:1:10: workers 2:8 does not go with mode inprocess (cluster.yaml:2:7): the threads of one process cost little") {
+		t.Errorf("%v", err)
+	}
+	l, err := Load(Sources{Flags: map[string][]string{"mode": {"prefork"}}})
+	if err != nil || l.Config.Elastic != 8 {
+		t.Errorf("%d, %v", l.Config.Elastic, err)
+	}
+	// A later source that gives a plain number takes the range back.
+	l, err = Load(Sources{Flags: map[string][]string{"mode": {"prefork"}, "workers": {"3"}}})
+	if err != nil || l.Config.Elastic != 0 || l.Config.Workers != 3 {
+		t.Errorf("%d to %d, %v", l.Config.Workers, l.Config.Elastic, err)
+	}
+	a, b := Default(), Default()
+	b.Elastic = 9
+	if taken, changes := Take(a, b); len(changes.Live) != 1 || taken.Elastic != 9 {
+		t.Errorf("%+v, up to %d", changes, taken.Elastic)
 	}
 }

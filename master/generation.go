@@ -81,7 +81,7 @@ func procs(c configs.Config, given string) string {
 	if c.GVL {
 		return "1"
 	}
-	return cmp.Or(given, strconv.Itoa(max(1, configs.AvailableCPUs()/c.Processes())))
+	return cmp.Or(given, strconv.Itoa(max(1, configs.AvailableCPUs()/c.MostProcesses())))
 }
 
 // workerConfig is what workers must know, but for the limits.

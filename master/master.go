@@ -122,7 +122,7 @@ func (m *Master) start() error {
 	case m.config.Inboxes():
 		m.limits.Inboxes = 1
 	}
-	if err := m.limits.Enough(m.config.Processes(), len(m.config.Binds)); err != nil {
+	if err := m.limits.Enough(m.config.MostProcesses(), len(m.config.Binds)); err != nil {
 		return &StartError{plan.ExitConfig, err}
 	}
 	if err := m.openControl(); err != nil {

@@ -77,12 +77,8 @@ func (lab *Lab) Cluster(bind string, workers, procs int, out *os.File, args ...s
 
 // ready returns the pids of the workers if all are ready.
 func (lab *Lab) ready(workers int) ([]int, error) {
-	out, err := exec.Command(lab.cluster, "status", "--json", "--control", lab.control()).Output()
+	s, err := lab.Status()
 	if err != nil {
-		return nil, fmt.Errorf("cluster status: %w", err)
-	}
-	var s api.Status
-	if err := json.Unmarshal(out, &s); err != nil {
 		return nil, err
 	}
 	if s.State != "ready" || len(s.Slots) != workers {
@@ -93,6 +89,15 @@ func (lab *Lab) ready(workers int) ([]int, error) {
 		pids = append(pids, w.PID)
 	}
 	return pids, nil
+}
+
+// Status asks the cluster how it is.
+func (lab *Lab) Status() (s api.Status, err error) {
+	out, err := exec.Command(lab.cluster, "status", "--json", "--control", lab.control()).Output()
+	if err != nil {
+		return s, fmt.Errorf("cluster status: %w", err)
+	}
+	return s, json.Unmarshal(out, &s)
 }
 
 func (lab *Lab) command(procs int, words ...string) *exec.Cmd {

@@ -50,7 +50,7 @@ var layout = []struct {
 	{"master/api", []string{"configs", "master/plan", "master/process", "metrics", "metrics/..."}},
 	{"master/journal", nil},
 	{"master/front", nil},
-	{"master/logs", nil},
+	{"master/logs", []string{"master/journal"}},
 	{"master/inboxes", []string{"ipc", "ipc/inbox", "ipc/scoreboard"}},
 	{"master/process", []string{"ipc"}},
 	{"master", []string{"ipc/...", "configs", "metrics/...", "master/..."}},

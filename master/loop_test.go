@@ -62,6 +62,7 @@ func (f *fakeSystem) setKeys(*ipc.FD)                {}
 func (f *fakeSystem) tellReopened(plan.SeatID) error { return nil }
 func (f *fakeSystem) readKeys()                      {}
 func (f *fakeSystem) configure(configs.Config) error { return nil }
+func (f *fakeSystem) lastLines() []string            { return []string{"its last words"} }
 func (f *fakeSystem) giveKeys(plan.SeatID) error     { return nil }
 
 func (f *fakeSystem) later(d time.Duration, ev func() event) {

@@ -343,6 +343,15 @@ func (m *machine) vacate(id plan.SeatID, cpu time.Duration) int64 {
 	return open
 }
 
+// lastLines waits for this process to have read what the worker left in its pipe.
+func (m *machine) lastLines() []string {
+	select {
+	case <-m.lastTail.Ended():
+	case <-time.After(200 * time.Millisecond): // something it started holds its standard error open
+	}
+	return m.lastTail.Lines()
+}
+
 func (m *machine) closeListeners() {
 	m.sockets.Close()
 	if m.front.copies() {

@@ -2,9 +2,11 @@ package master
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"time"
 
+	"github.com/prefork/cluster/master/journal"
 	"github.com/prefork/cluster/master/plan"
 	"github.com/prefork/cluster/master/sockets"
 	"github.com/prefork/cluster/metrics"
@@ -78,6 +80,30 @@ func (m *Master) Queue(slot, bind int) (waiting, limit int, ok bool) {
 	}
 	waiting, limit, err := sockets.Queue(fds[bind])
 	return waiting, limit, err == nil
+}
+
+// listen looks at the heartbeats. If this look comes late, the machine or this process was stopped, and the workers with
+// it: they get the time until the next look to stamp theirs.
+func (l *loop) listen(now time.Time) {
+	late := now.Sub(l.listened) > 2*tickInterval
+	l.listened = now
+	l.expireDumps(now)
+	if late {
+		return
+	}
+	ages, stalled := map[plan.SeatID]time.Duration{}, map[plan.SeatID]bool{}
+	for id, k := range l.state.Workers() {
+		ages[id], stalled[id] = l.system.heartbeatAge(id), k.Stalled
+	}
+	l.state.Heard(ages, now)
+	for id, k := range l.state.Workers() {
+		switch {
+		case k.Stalled && !stalled[id]:
+			l.worker(slog.LevelWarn, "worker stalled: others serve its listeners", id, "silent", ages[id].Round(time.Millisecond).String(), "event", journal.WorkerStalled)
+		case !k.Stalled && stalled[id]:
+			l.worker(slog.LevelInfo, "worker recovered: its heartbeat is back", id, "event", journal.WorkerRecovered)
+		}
+	}
 }
 
 // waitBriefly lets a server finish what it answers.

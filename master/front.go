@@ -91,22 +91,23 @@ func (m *machine) startFront(limits ipc.Limits) (int, error) {
 	f := m.front
 	h := ipc.Handover{Seat: ipc.FrontSeat, Config: f.config, Binds: m.sockets.Slot(0), Peers: m.inboxes.Senders()}
 	h.Config.Limits = limits
-	control, pid, err := m.launch(f.program, sockets.FrontTitle, &h, logs.NewTail())
+	c, pid, err := m.launch(f.program, sockets.FrontTitle, &h, logs.Origin{Title: "front", Event: journal.FrontOutput})
 	if err != nil {
 		return 0, err
 	}
 	if f.control != nil {
 		f.control.Close()
 	}
-	f.control = control
-	go m.hearFront(pid, control)
+	f.control = c.control
+	go m.hearFront(pid, c)
 	return pid, nil
 }
 
-// hearFront waits for the only thing that a front has to say.
-func (m *machine) hearFront(pid int, control *ipc.Channel) {
+// hearFront waits for the only thing that a front has to say, and for its end.
+func (m *machine) hearFront(pid int, c *child) {
+	defer c.output.Ended()
 	for {
-		msg, fd, err := control.Receive()
+		msg, fd, err := c.control.Receive()
 		if fd != nil {
 			fd.Close()
 		}

@@ -361,10 +361,13 @@ func (l *loop) report() {
 	}
 }
 
+// allSlots is the slot, in the log, of a process that has the threads of all.
+const allSlots = "all"
+
 // slot is that of a worker, as it is logged: a process that has the threads of all stands in all of them.
 func (l *loop) slot(id plan.SeatID) any {
 	if l.state.Config.InProcess() {
-		return "all"
+		return allSlots
 	}
 	return id.Slot
 }

@@ -132,7 +132,7 @@ func (m *Master) start() error {
 	if err := m.openControl(); err != nil {
 		return err
 	}
-	if m.output, err = logs.Open(m.config.LogFile); err != nil {
+	if m.output, err = logs.Open(m.config.LogFile, m.config.LogFormat); err != nil {
 		return &StartError{plan.ExitConfig, err}
 	}
 	m.cleanups = append(m.cleanups, m.output.Close)
@@ -355,10 +355,8 @@ func (m *Master) watchSignals() {
 // startFailure says what the worker that died last had to say.
 func (m *Master) startFailure() error {
 	text := m.loop.state.StopWhy
-	if m.machine.lastTail != nil {
-		if lines := m.machine.lastLines(); len(lines) > 0 {
-			return fmt.Errorf("start failed: %s; the last of them wrote:\n    %s", text, strings.TrimRight(strings.Join(lines, "    "), "\n"))
-		}
+	if lines := m.machine.lastLines(); len(lines) > 0 {
+		return fmt.Errorf("start failed: %s; the last of them wrote:\n    %s", text, strings.Join(lines, "\n    "))
 	}
 	deaths := m.loop.snapshot.Load().Deaths
 	if n := len(deaths); n > 0 && deaths[n-1].Reason != plan.BootTimeout.String() {

@@ -40,6 +40,9 @@ func (m *Master) View() metrics.View {
 	for _, r := range plan.Reasons() {
 		v.Reasons = append(v.Reasons, r.String())
 	}
+	for slot := range snap.Slots {
+		v.OutputLost = append(v.OutputLost, m.output.Lost(slot))
+	}
 	for i, b := range m.binds {
 		v.Binds = append(v.Binds, metrics.Bind{Name: b.Plain(), Shared: m.sockets.Shared(i)})
 	}

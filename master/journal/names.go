@@ -26,6 +26,9 @@ const (
 	WorkerPeersFailed  = "worker_peers_failed"
 	MessageRefused     = "message_refused"
 
+	WorkerOutput   = "worker_output"
+	FrontOutput    = "front_output"
+	LogLinesLost   = "log_lines_lost"
 	SlotFailed     = "slot_failed"
 	PacketRejected = "packet_rejected"
 
@@ -105,6 +108,9 @@ var Names = []Name{
 	{WorkerPeersFailed, "a worker could not be given the inboxes of slot `of` and passes no connections to it (level debug): `err`"},
 	{MessageRefused, "a worker sent what the master does not understand: `err`"},
 
+	{WorkerOutput, "a line that a worker printed: `stream`, stdout or stderr; `partial` if the line goes on in the next one. Only in a log of the format JSON, not among the events"},
+	{FrontOutput, "the same of the front"},
+	{LogLinesLost, "`lines` are missing at this place of the log, because nobody read it in time. Only in a log of the format JSON, not among the events"},
 	{SlotFailed, "the listeners of a slot cannot be made; the cluster goes on with the slots before it: `slot`, `err`"},
 	{PacketRejected, "a connection that lies in an inbox could not be passed on, or what lay there was none (level debug): `err`"},
 

@@ -95,7 +95,7 @@ func newApp() *cli.App {
 		OnUsageError:         usageError,
 		Commands: []*cli.Command{
 			startCommand(), statusCommand(), restartCommand(), scaleCommand(), stopCommand(),
-			stacksCommand(), reopenLogsCommand(), reloadCommand(), configCommand(), benchCommand(), versionCommand(), completionCommand(),
+			stacksCommand(), eventsCommand(), reopenLogsCommand(), reloadCommand(), configCommand(), benchCommand(), versionCommand(), completionCommand(),
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {

@@ -52,7 +52,7 @@ var layout = []struct {
 	{"master/notify", nil},
 	{"master/elastic", nil},
 	{"master/front", nil},
-	{"master/logs", nil},
+	{"master/logs", []string{"master/journal"}},
 	{"master/inboxes", []string{"ipc", "ipc/inbox", "ipc/scoreboard"}},
 	{"master/process", []string{"ipc"}},
 	{"master", []string{"ipc/...", "configs", "metrics/...", "master/..."}},

@@ -1,6 +1,7 @@
 package master
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -28,6 +30,7 @@ var routes = []route{
 	{"GET /v1/status", (*Master).serveStatus},
 	{"GET /v1/version", (*Master).serveVersion},
 	{"GET /v1/stacks", (*Master).serveStacks},
+	{"GET /v1/events", (*Master).serveEvents},
 	{"POST /v1/restart", (*Master).serveRestart},
 	{"POST /v1/scale", (*Master).serveScale},
 	{"POST /v1/stop", (*Master).serveStop},
@@ -165,6 +168,43 @@ func (m *Master) serveStacks(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, http.StatusOK, dumps)
+}
+
+// unread is how long a reader of events may take nothing before it is cut off.
+const unread = 10 * time.Second
+
+// serveEvents writes the kept events after ?since, a line of JSON each, and with ?follow new ones until the cluster has stopped.
+func (m *Master) serveEvents(w http.ResponseWriter, r *http.Request) {
+	since, err := strconv.ParseUint(cmp.Or(r.FormValue("since"), "0"), 10, 64)
+	follow, noBool := strconv.ParseBool(cmp.Or(r.FormValue("follow"), "false"))
+	if err != nil || noBool != nil {
+		refuse(w, http.StatusBadRequest, errors.New("give since=ID, the number of an event, and follow=true or false"))
+		return
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	if follow {
+		go func() {
+			select {
+			case <-m.done: // what has happened until now is still written
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
+	} else {
+		cancel()
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	w.Header().Set("Connection", "close") // else the deadline would hold for the next answer too
+	w.WriteHeader(http.StatusOK)
+	lines, control := json.NewEncoder(w), http.NewResponseController(w)
+	_ = control.Flush() // the answer has begun, if nothing happens for long
+	for e := range m.journal.Follow(ctx, since) {
+		_ = control.SetWriteDeadline(time.Now().Add(unread))
+		if lines.Encode(e) != nil || control.Flush() != nil {
+			return
+		}
+	}
 }
 
 func (m *Master) serveScale(w http.ResponseWriter, r *http.Request) {

@@ -13,6 +13,7 @@ import (
 	"github.com/prefork/cluster/ipc"
 	"github.com/prefork/cluster/master/front"
 	"github.com/prefork/cluster/master/inboxes"
+	"github.com/prefork/cluster/master/journal"
 	"github.com/prefork/cluster/master/logs"
 	"github.com/prefork/cluster/master/plan"
 	"github.com/prefork/cluster/master/process"
@@ -90,22 +91,23 @@ func (m *machine) startFront(limits ipc.Limits) (int, error) {
 	f := m.front
 	h := ipc.Handover{Seat: ipc.FrontSeat, Config: f.config, Binds: m.sockets.Slot(0), Peers: m.inboxes.Senders()}
 	h.Config.Limits = limits
-	control, pid, err := m.launch(f.program, sockets.FrontTitle, &h, logs.NewTail())
+	c, pid, err := m.launch(f.program, sockets.FrontTitle, &h, logs.Origin{Title: "front", Event: journal.FrontOutput})
 	if err != nil {
 		return 0, err
 	}
 	if f.control != nil {
 		f.control.Close()
 	}
-	f.control = control
-	go m.hearFront(pid, control)
+	f.control = c.control
+	go m.hearFront(pid, c)
 	return pid, nil
 }
 
-// hearFront waits for the only thing that a front has to say.
-func (m *machine) hearFront(pid int, control *ipc.Channel) {
+// hearFront waits for the only thing that a front has to say, and for its end.
+func (m *machine) hearFront(pid int, c *child) {
+	defer c.output.Ended()
 	for {
-		msg, fd, err := control.Receive()
+		msg, fd, err := c.control.Receive()
 		if fd != nil {
 			fd.Close()
 		}
@@ -122,7 +124,7 @@ func (m *machine) hearFront(pid int, control *ipc.Channel) {
 // tendFront does what the supervision of the front wants now. It is true if that may have changed what else there is to do.
 func (l *loop) tendFront(now time.Time) (changed bool, wake time.Time) {
 	if l.front.Hopeless() && !l.state.Stopping {
-		l.log.Error("start failed: the front has ended each time before it was ready")
+		l.log.Error("start failed: the front has ended each time before it was ready", "event", journal.FrontHopeless)
 		l.state.Stop(plan.ExitFailure, "the front cannot be started")
 		l.state.Force()
 	}
@@ -134,16 +136,16 @@ func (l *loop) tendFront(now time.Time) (changed bool, wake time.Time) {
 	case front.Start:
 		pid, err := l.system.startFront(limitsOf(l.state.Config))
 		if err != nil {
-			l.log.Error("front cannot be started", "err", err)
+			l.log.Error("front cannot be started", "err", err, "event", journal.FrontStartFailed)
 			l.front.Failed(now)
 			break
 		}
 		l.front.Started(pid, now)
-		l.log.Debug("front started", "pid", pid)
+		l.log.Debug("front started", "pid", pid, "event", journal.FrontStarted)
 	case front.Terminate:
 		_ = l.system.signal(l.front.PID, syscall.SIGTERM)
 	case front.Kill:
-		l.log.Warn("front hangs: it is killed", "pid", l.front.PID)
+		l.log.Warn("front hangs: it is killed", "pid", l.front.PID, "event", journal.FrontKilled)
 		_ = l.system.signal(l.front.PID, syscall.SIGKILL)
 	}
 	return do != front.Nothing || l.state.Fronted == l.front.Gone(), wake
@@ -157,7 +159,7 @@ func (l *loop) forceFront(now time.Time) {
 
 func (l *loop) frontReady(pid int, now time.Time) {
 	if l.front.Ready(pid, now) {
-		l.log.Info("front ready", "pid", pid, "took", now.Sub(l.front.Spawned).Round(time.Millisecond).String())
+		l.log.Info("front ready", "pid", pid, "took", now.Sub(l.front.Spawned).Round(time.Millisecond).String(), "event", journal.FrontReady)
 	}
 }
 
@@ -166,10 +168,10 @@ func (l *loop) frontLeft(ev exitEvent, now time.Time) bool {
 	if !l.front.Exited(ev.pid, now) {
 		return false
 	}
-	level, text := slog.LevelError, "front died: the connections in its hands are lost, others wait"
+	level, name, text := slog.LevelError, journal.FrontDied, "front died: the connections in its hands are lost, others wait"
 	if l.state.Stopping {
-		level, text = slog.LevelInfo, "front left"
+		level, name, text = slog.LevelInfo, journal.FrontLeft, "front left"
 	}
-	l.log.Log(context.Background(), level, text, "pid", ev.pid, "status", ev.status.String())
+	l.log.Log(context.Background(), level, text, "pid", ev.pid, "status", ev.status.String(), "event", name)
 	return true
 }

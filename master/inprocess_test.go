@@ -134,7 +134,7 @@ func masterOf(t *testing.T, s *Snapshot) *Master {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { unix.Close(board.FD()) })
-	output, err := logs.Open("")
+	output, err := logs.Open("", "text")
 	if err != nil {
 		t.Fatal(err)
 	}

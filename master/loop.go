@@ -10,6 +10,7 @@ import (
 
 	"github.com/prefork/cluster/ipc"
 	"github.com/prefork/cluster/master/front"
+	"github.com/prefork/cluster/master/journal"
 	"github.com/prefork/cluster/master/plan"
 )
 
@@ -109,7 +110,7 @@ func (l *loop) converge() (wake time.Time, done bool) {
 		for _, a := range actions {
 			if _, last := a.(plan.Finish); last {
 				if lost := l.system.closeInboxes(); lost > 0 {
-					l.log.Warn("connections were closed that no worker was left to take", "connections", lost)
+					l.log.Warn("connections were closed that no worker was left to take", "connections", lost, "event", journal.ConnectionsClosed)
 				}
 				l.publish(now)
 				return wake, true
@@ -128,14 +129,14 @@ func (l *loop) do(a plan.Action, now time.Time) {
 		l.spawn(a, now)
 	case plan.DrainWorker:
 		l.trigger(a.ID, plan.DrainAsked, plan.Happening{Reason: a.Reason, Detail: a.Detail}, now)
-		l.worker(slog.LevelInfo, "worker drains", a.ID, "reason", a.Reason.String())
+		l.worker(slog.LevelInfo, "worker drains", a.ID, "reason", a.Reason.String(), "event", journal.WorkerDrains)
 	case plan.TakeMeasure:
 		l.measure(a.ID, a.Do)
 	case plan.AdoptSlot:
 		k := l.state.At(a.ID)
 		if err := l.system.adopt(a.ID, a.Slot); err != nil {
 			k.Stalled = true // it reads nothing: no helper until the next look at its heartbeat
-			l.worker(slog.LevelWarn, "worker cannot adopt a listener", a.ID, "of", a.Slot, "err", err)
+			l.worker(slog.LevelWarn, "worker cannot adopt a listener", a.ID, "of", a.Slot, "err", err, "event", journal.WorkerAdoptFailed)
 			return
 		}
 		k.Adopted[a.Slot] = true
@@ -151,7 +152,7 @@ func (l *loop) do(a plan.Action, now time.Time) {
 
 func (l *loop) openSlot(i int) {
 	if err := l.system.openSlot(i); err != nil {
-		l.log.Error("slot cannot be opened", "slot", i, "err", err)
+		l.log.Error("slot cannot be opened", "slot", i, "err", err, "event", journal.SlotFailed)
 		if i == 0 {
 			l.state.Stop(plan.ExitFailure, err.Error())
 			return
@@ -162,7 +163,7 @@ func (l *loop) openSlot(i int) {
 	l.state.Slots[i].Opened = true
 	for id := range l.state.Workers() {
 		if err := l.system.introduce(id, i); err != nil {
-			l.worker(slog.LevelDebug, "worker cannot be given the inboxes of a slot: it passes no connections to it", id, "of", i, "err", err)
+			l.worker(slog.LevelDebug, "worker cannot be given the inboxes of a slot: it passes no connections to it", id, "of", i, "err", err, "event", journal.WorkerPeersFailed)
 		}
 	}
 }
@@ -173,12 +174,12 @@ func (l *loop) spawn(a plan.SpawnWorker, now time.Time) {
 	h := plan.Happening{Spawn: a.ID.Spawn, PID: pid, Generation: a.Generation}
 	if err != nil {
 		h.Detail = err.Error()
-		l.log.Error("worker cannot be started", "slot", l.slot(a.ID), "generation", a.Generation, "reason", plan.BootExit.String(), "err", err)
+		l.log.Error("worker cannot be started", "slot", l.slot(a.ID), "generation", a.Generation, "reason", plan.BootExit.String(), "err", err, "event", journal.WorkerStartFailed)
 		l.trigger(a.ID, plan.SpawnFailed, h, now)
 		return
 	}
 	l.trigger(a.ID, plan.WasSpawned, h, now)
-	l.worker(slog.LevelDebug, "worker started", a.ID)
+	l.worker(slog.LevelDebug, "worker started", a.ID, "event", journal.WorkerStarted)
 }
 
 func (l *loop) measure(id plan.SeatID, m plan.Measure) {
@@ -188,14 +189,14 @@ func (l *loop) measure(id plan.SeatID, m plan.Measure) {
 	case plan.AskToDrain:
 		err := l.system.send(id, ipc.Message{Type: ipc.Drain, Final: l.state.Stopping, Text: k.Reason.String()})
 		if err != nil {
-			l.worker(slog.LevelWarn, "worker does not take the drain message: sending SIGTERM", id, "err", err)
+			l.worker(slog.LevelWarn, "worker does not take the drain message: sending SIGTERM", id, "err", err, "event", journal.WorkerDrainFailed)
 			_ = l.system.signal(k.PID, syscall.SIGTERM)
 		}
 	case plan.AskForStacks:
-		l.worker(slog.LevelWarn, "worker hangs: asking for its stacks (SIGQUIT)", id, "reason", k.Reason.String(), "err", k.Detail)
+		l.worker(slog.LevelWarn, "worker hangs: asking for its stacks (SIGQUIT)", id, "reason", k.Reason.String(), "err", k.Detail, "event", journal.WorkerHangs)
 		_ = l.system.signal(k.PID, syscall.SIGQUIT)
 	case plan.Kill:
-		l.worker(slog.LevelWarn, "worker is killed", id, "reason", k.Reason.String())
+		l.worker(slog.LevelWarn, "worker is killed", id, "reason", k.Reason.String(), "event", journal.WorkerKilled)
 		_ = l.system.signal(k.PID, syscall.SIGKILL)
 	}
 }
@@ -203,7 +204,7 @@ func (l *loop) measure(id plan.SeatID, m plan.Measure) {
 // trigger feeds the table; an impossible cell is a bug of the master, which goes on.
 func (l *loop) trigger(id plan.SeatID, t plan.Trigger, h plan.Happening, now time.Time) {
 	if err := l.state.Trigger(id, t, h, now); err != nil {
-		l.log.Error("BUG in the master, please report", "err", err)
+		l.log.Error("BUG in the master, please report", "err", err, "event", journal.MasterBug)
 	}
 }
 
@@ -217,7 +218,7 @@ func (l *loop) handle(ev event, now time.Time) {
 		l.newKeys(ev.Update, now)
 	case garbledEvent:
 		if l.state.Current(ev.id) != nil {
-			l.worker(slog.LevelWarn, "control message refused", ev.id, "err", ev.err)
+			l.worker(slog.LevelWarn, "control message refused", ev.id, "err", ev.err, "event", journal.MessageRefused)
 			_ = l.system.send(ev.id, ipc.Message{Type: ipc.Error, Text: ev.err.Error()})
 		}
 	case frontEvent:
@@ -242,7 +243,7 @@ func (l *loop) handle(ev event, now time.Time) {
 	case reopenRequest:
 		ev.reply <- l.reopenLogs()
 	default:
-		l.log.Error("BUG in the master, please report", "err", fmt.Sprintf("unknown event %T", ev))
+		l.log.Error("BUG in the master, please report", "err", fmt.Sprintf("unknown event %T", ev), "event", journal.MasterBug)
 	}
 }
 
@@ -268,11 +269,11 @@ func (l *loop) buried(id plan.SeatID, was plan.Seat, ev exitEvent, now time.Time
 	args := []any{"slot", l.slot(id), "seat", id.Seat(), "pid", ev.pid, "generation", was.Generation, "reason", reason.String(), "status", ev.status.String()}
 	deaths := l.state.Slots[id.Slot].Deaths
 	if n := len(deaths); n == 0 || deaths[n-1].PID != ev.pid {
-		l.log.Info("worker left", args...)
+		l.log.Info("worker left", append(args, "event", journal.WorkerLeft)...)
 		return
 	}
 	retry := max(0, l.state.At(id).Until.Sub(now)).Round(time.Millisecond)
-	l.log.Error("worker died", append(args, "open", open, "err", deaths[len(deaths)-1].Detail, "retry", retry.String())...)
+	l.log.Error("worker died", append(args, "open", open, "err", deaths[len(deaths)-1].Detail, "retry", retry.String(), "output", journal.Output(l.system.lastLines()), "event", journal.WorkerDied)...)
 }
 
 func (l *loop) message(ev messageEvent, now time.Time) {
@@ -289,37 +290,21 @@ func (l *loop) message(ev messageEvent, now time.Time) {
 	case ipc.Ready:
 		l.trigger(ev.id, plan.SaidReady, plan.Happening{}, now)
 		if k.State == plan.Ready {
-			l.worker(slog.LevelInfo, "worker ready", ev.id, "took", now.Sub(k.SpawnedAt).Round(time.Millisecond).String())
+			l.worker(slog.LevelInfo, "worker ready", ev.id, "took", now.Sub(k.SpawnedAt).Round(time.Millisecond).String(), "event", journal.WorkerReady)
 		}
 	case ipc.Draining:
 		l.trigger(ev.id, plan.SaidDraining, plan.Happening{}, now)
 	case ipc.Bye:
 		if ev.msg.Left > 0 {
-			l.worker(slog.LevelWarn, "worker leaves with open connections", ev.id, "open", ev.msg.Left)
+			l.worker(slog.LevelWarn, "worker leaves with open connections", ev.id, "open", ev.msg.Left, "event", journal.WorkerLeftOpen)
 		}
 	case ipc.Stacks:
 		l.dumpMessage(ev)
 	case ipc.Error:
-		l.worker(slog.LevelError, "worker reports an error", ev.id, "err", ev.msg.Text)
+		l.worker(slog.LevelError, "worker reports an error", ev.id, "err", ev.msg.Text, "event", journal.WorkerError)
 	default:
 		_ = l.system.send(ev.id, ipc.Message{Type: ipc.Error, Text: "unknown message type " + string(ev.msg.Type)})
 	}
-}
-
-// listen looks at the heartbeats. If this look comes late, the machine or this process was stopped, and the workers with
-// it: they get the time until the next look to stamp theirs.
-func (l *loop) listen(now time.Time) {
-	late := now.Sub(l.listened) > 2*tickInterval
-	l.listened = now
-	l.expireDumps(now)
-	if late {
-		return
-	}
-	ages := map[plan.SeatID]time.Duration{}
-	for id := range l.state.Workers() {
-		ages[id] = l.system.heartbeatAge(id)
-	}
-	l.state.Heard(ages, now)
 }
 
 // sweep passes on the connections in the inboxes that nobody reads.
@@ -327,10 +312,10 @@ func (l *loop) sweep() {
 	swept := l.system.sweep(l.state.Inboxes())
 	l.unswept = swept.More
 	if swept.Passed > 0 {
-		l.log.Info("connections passed on that were sent to a worker that has gone or is stalled", "connections", swept.Passed)
+		l.log.Info("connections passed on that were sent to a worker that has gone or is stalled", "connections", swept.Passed, "event", journal.ConnectionsPassed)
 	}
 	if swept.Err != nil {
-		l.log.Debug("a packet between workers was thrown away, or waits", "err", swept.Err)
+		l.log.Debug("a packet between workers was thrown away, or waits", "err", swept.Err, "event", journal.PacketRejected)
 	}
 }
 
@@ -353,7 +338,7 @@ func (l *loop) cleanUp() {
 func (l *loop) report() {
 	if !l.announced && l.allReady() {
 		l.announced = true
-		l.log.Info("cluster ready", "workers", l.wanted(), "threads", l.state.Config.Threads, "took", time.Since(l.state.Started).Round(time.Millisecond).String())
+		l.log.Info("cluster ready", "workers", l.wanted(), "threads", l.state.Config.Threads, "took", time.Since(l.state.Started).Round(time.Millisecond).String(), "event", journal.ClusterReady)
 	}
 	l.count()
 	ro := l.state.Rollout()
@@ -365,21 +350,24 @@ func (l *loop) report() {
 	case plan.Returning, plan.Aborted:
 		if l.told != ro.Generation { // it may be back already: the first newcomer is replaced by nobody
 			l.told = ro.Generation
-			l.log.Error("restart failed: going back", "generation", ro.From, "reason", ro.Reason, "err", ro.Detail)
+			l.log.Error("restart failed: going back", "generation", ro.From, "reason", ro.Reason, "err", ro.Detail, "event", journal.RestartFailed)
 			l.takeBack()
 		}
 		if ro.Outcome == plan.Aborted {
-			l.log.Warn("every slot is back on the generation before", "generation", ro.From)
+			l.log.Warn("every slot is back on the generation before", "generation", ro.From, "event", journal.RestartReturned)
 		}
 	case plan.Done:
-		l.log.Info("restart done", "generation", ro.Generation, "took", ro.Ended.Sub(ro.Started).Round(time.Millisecond).String())
+		l.log.Info("restart done", "generation", ro.Generation, "took", ro.Ended.Sub(ro.Started).Round(time.Millisecond).String(), "event", journal.RestartDone)
 	}
 }
+
+// allSlots is the slot, in the log, of a process that has the threads of all.
+const allSlots = "all"
 
 // slot is that of a worker, as it is logged: a process that has the threads of all stands in all of them.
 func (l *loop) slot(id plan.SeatID) any {
 	if l.state.Config.InProcess() {
-		return "all"
+		return allSlots
 	}
 	return id.Slot
 }

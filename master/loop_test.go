@@ -20,6 +20,7 @@ import (
 	"github.com/prefork/cluster/ipc/scoreboard"
 	"github.com/prefork/cluster/master/api"
 	"github.com/prefork/cluster/master/inboxes"
+	"github.com/prefork/cluster/master/journal"
 	"github.com/prefork/cluster/master/plan"
 )
 
@@ -62,6 +63,7 @@ func (f *fakeSystem) setKeys(*ipc.FD)                {}
 func (f *fakeSystem) tellReopened(plan.SeatID) error { return nil }
 func (f *fakeSystem) readKeys()                      {}
 func (f *fakeSystem) configure(configs.Config) error { return nil }
+func (f *fakeSystem) lastLines() []string            { return []string{"its last words"} }
 func (f *fakeSystem) giveKeys(plan.SeatID) error     { return nil }
 
 func (f *fakeSystem) later(d time.Duration, ev func() event) {
@@ -254,10 +256,11 @@ func (f *fakeSystem) reopenLogs() error { f.mu.Lock(); defer f.mu.Unlock(); f.re
 // world is a loop on a fake system under a fake clock.
 type world struct {
 	*testing.T
-	fake *fakeSystem
-	loop *loop
-	log  *logBuffer
-	code chan int
+	fake    *fakeSystem
+	loop    *loop
+	log     *logBuffer
+	journal *journal.Journal
+	code    chan int
 }
 
 // logBuffer can be read while the loop writes.
@@ -286,7 +289,7 @@ func inWorld(t *testing.T, change func(*configs.Config), behave map[int]behaviou
 		if change != nil {
 			change(&c)
 		}
-		w := &world{T: t, log: &logBuffer{}, code: make(chan int, 1)}
+		w := &world{T: t, log: &logBuffer{}, journal: journal.New(1000), code: make(chan int, 1)}
 		w.fake = &fakeSystem{behave: behave, seats: map[int]int{}, limits: map[int]ipc.Limits{}, ids: map[int]plan.SeatID{}, adopted: map[plan.SeatID]map[int]bool{}, silent: map[int]time.Time{}}
 		if c.Inboxes() {
 			board, err := scoreboard.Create(c.MaxWorkers, c.Cells())
@@ -297,7 +300,7 @@ func inWorld(t *testing.T, change func(*configs.Config), behave map[int]behaviou
 			w.fake.board = board
 		}
 		w.fake.inboxes = inboxes.New(w.fake.board, c.Inboxes())
-		w.loop = newLoop(plan.New(c, time.Now()), w.fake, slog.New(slog.NewTextHandler(w.log, nil)))
+		w.loop = newLoop(plan.New(c, time.Now()), w.fake, slog.New(w.journal.Handler(slog.NewTextHandler(w.log, nil))))
 		w.fake.loop = w.loop
 		w.loop.reloading.load = func() (configs.Config, error) { return c, nil }
 		go func() { w.code <- w.loop.run() }()

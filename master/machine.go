@@ -8,12 +8,11 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/prefork/cluster/configs"
 	"github.com/prefork/cluster/ipc"
 	"github.com/prefork/cluster/ipc/scoreboard"
 	"github.com/prefork/cluster/master/inboxes"
+	"github.com/prefork/cluster/master/journal"
 	"github.com/prefork/cluster/master/logs"
 	"github.com/prefork/cluster/master/plan"
 	"github.com/prefork/cluster/master/process"
@@ -36,7 +35,7 @@ type machine struct {
 	stop         chan struct{} // closed when nobody listens to events any more
 	workers      map[plan.SeatID]*child
 	null         *os.File
-	lastTail     *logs.Tail    // of the worker that died last
+	last         *logs.Source  // the worker whose seat was vacated last
 	keys         *ipc.FD       // sealed; nil if no bind speaks TLS
 	requestsPath string        // of the access log; empty: standard output
 	requests     *ipc.FD       // where workers write the access log; nil if there is none
@@ -46,7 +45,7 @@ type machine struct {
 // child is what the master holds of a worker.
 type child struct {
 	control *ipc.Channel
-	tail    *logs.Tail
+	output  *logs.Source
 	cpuBase int64 // what the row's CPU counter said when the worker was spawned
 }
 
@@ -96,38 +95,41 @@ func (m *machine) spawn(id plan.SeatID, number int, limits ipc.Limits) (int, err
 	}
 	row := m.board.Row(id.Seat())
 	row.Heartbeat.Store(m.clock.Now())
-	c := &child{tail: logs.NewTail(), cpuBase: row.CPU.Load()}
-	var pid int
-	var err error
-	if c.control, pid, err = m.launch(g, m.title(id, number), &h, c.tail); err != nil {
+	base := row.CPU.Load()
+	c, pid, err := m.launch(g, m.title(id, number), &h, m.origin(id, number))
+	if err != nil {
 		return 0, err
 	}
+	c.cpuBase = base
 	m.workers[id] = c
 	go m.receive(id, c.control)
 	return pid, nil
 }
 
-// launch starts a process of a generation with what it inherits, and returns the channel to it.
-func (m *machine) launch(g *generation, title string, h *ipc.Handover, tail *logs.Tail) (*ipc.Channel, int, error) {
+// launch starts a process of a generation with what it inherits.
+func (m *machine) launch(g *generation, title string, h *ipc.Handover, origin logs.Origin) (*child, int, error) {
 	control, theirs, err := ipc.NewChannelPair()
 	if err != nil {
 		return nil, 0, err
 	}
 	defer theirs.Close()
-	pipe, err := newLogPipe()
+	stdout, err := logs.NewPipe()
 	if err != nil {
 		control.Close()
 		return nil, 0, err
 	}
-	defer pipe.write.Close()
+	defer stdout.Write.Close()
+	stderr, err := logs.NewPipe()
+	if err != nil {
+		control.Close()
+		stdout.Read.Close()
+		return nil, 0, err
+	}
+	defer stderr.Write.Close()
 	h.Protocol, h.Control, h.Scoreboard = ipc.Spoken, theirs, m.boardFD
 	path := g.path
 	if g.program != nil {
 		path, h.Program = ipc.ProgramPath, g.program
-	}
-	stdout := uintptr(pipe.write.Int())
-	if !m.output.ToFile() {
-		stdout = os.Stdout.Fd()
 	}
 	pid := 0
 	files, env, err := h.Encode()
@@ -135,16 +137,16 @@ func (m *machine) launch(g *generation, title string, h *ipc.Handover, tail *log
 		pid, err = process.Start(&process.Command{
 			Path: path, Name: g.path, Argv: append([]string{title}, g.args...), Dir: g.dir, As: g.as, Umask: g.umask,
 			Env:   append(append([]string(nil), g.env...), env...),
-			Files: append([]uintptr{m.null.Fd(), stdout, uintptr(pipe.write.Int())}, files...),
+			Files: append([]uintptr{m.null.Fd(), stdout.Write.Fd(), stderr.Write.Fd()}, files...),
 		})
 	}
 	if err != nil {
 		control.Close()
-		pipe.read.Close()
+		stdout.Read.Close()
+		stderr.Read.Close()
 		return nil, 0, err
 	}
-	go m.output.Forward(pipe.read, tail)
-	return control, pid, nil
+	return &child{control: control, output: m.output.Follow(origin, stdout.Read, stderr.Read)}, pid, nil
 }
 
 // title is what a worker is called in ps.
@@ -155,27 +157,13 @@ func (m *machine) title(id plan.SeatID, generation int) string {
 	return fmt.Sprintf("%s%d gen %d", sockets.WorkerTitle, id.Slot, generation)
 }
 
-// logPipe is a worker's standard error: read by this process, so in its poller; written by the worker, so raw.
-type logPipe struct {
-	read  *os.File
-	write *ipc.FD
-}
-
-func newLogPipe() (logPipe, error) {
-	var p [2]int
-	if err := unix.Pipe(p[:]); err != nil {
-		return logPipe{}, fmt.Errorf("log pipe: %w", err)
+// origin is what a worker's lines are called in the log.
+func (m *machine) origin(id plan.SeatID, generation int) logs.Origin {
+	o := logs.Origin{Event: journal.WorkerOutput, Title: fmt.Sprintf("worker %d gen %d", id.Slot, generation), Slot: id.Slot, Generation: generation}
+	if m.together {
+		o.Title, o.Slot = fmt.Sprintf("workers gen %d", generation), allSlots
 	}
-	// Only the loop forks, and it is here: no child can inherit them before they are marked.
-	unix.CloseOnExec(p[0])
-	unix.CloseOnExec(p[1])
-	// Only this end does not block: the worker's programs expect an ordinary standard error.
-	if err := unix.SetNonblock(p[0], true); err != nil {
-		unix.Close(p[0])
-		unix.Close(p[1])
-		return logPipe{}, fmt.Errorf("log pipe: %w", err)
-	}
-	return logPipe{read: os.NewFile(uintptr(p[0]), "worker log"), write: ipc.Own(p[1])}, nil
+	return o
 }
 
 // receive turns what a worker says into events, until its end of the channel is closed.
@@ -333,7 +321,8 @@ func (m *machine) vacate(id plan.SeatID, cpu time.Duration) int64 {
 	if c := m.workers[id]; c != nil {
 		row.CPU.Store(max(row.CPU.Load(), c.cpuBase+int64(cpu)))
 		c.control.Close()
-		m.lastTail = c.tail
+		c.output.Ended()
+		m.last = c.output
 		delete(m.workers, id)
 	}
 	m.board.Clear(id.Seat())
@@ -341,6 +330,14 @@ func (m *machine) vacate(id plan.SeatID, cpu time.Duration) int64 {
 		m.board.Clear(seat)
 	}
 	return open
+}
+
+// lastLines waits a moment for this process to have read what the worker left in its pipes, which no reader of the log can delay.
+func (m *machine) lastLines() []string {
+	if m.last == nil {
+		return nil
+	}
+	return m.last.LastLines(200 * time.Millisecond)
 }
 
 func (m *machine) closeListeners() {

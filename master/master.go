@@ -21,6 +21,7 @@ import (
 	"github.com/prefork/cluster/ipc/inbox"
 	"github.com/prefork/cluster/ipc/scoreboard"
 	"github.com/prefork/cluster/master/inboxes"
+	"github.com/prefork/cluster/master/journal"
 	"github.com/prefork/cluster/master/keyring"
 	"github.com/prefork/cluster/master/logs"
 	"github.com/prefork/cluster/master/notify"
@@ -29,6 +30,9 @@ import (
 	"github.com/prefork/cluster/master/sockets"
 	"github.com/prefork/cluster/metrics"
 )
+
+// keptEvents are as many as a quiet cluster has in weeks, and one that restarts all the time in an hour.
+const keptEvents = 1000
 
 // Master is one running cluster.
 type Master struct {
@@ -49,6 +53,7 @@ type Master struct {
 	machine        *machine
 	output         *logs.Output
 	level          slog.LevelVar // of the log
+	journal        *journal.Journal
 	loop           *loop
 	done           chan struct{} // closed when the loop has ended
 	serveControl   func()
@@ -67,7 +72,7 @@ func (e *StartError) Unwrap() error { return e.Err }
 // Run starts a cluster, supervises it in the foreground until it has stopped, and returns the exit code. The error, if
 // any, is for a person; the code is then the same as that of a *StartError. load reads the configuration anew, on SIGHUP.
 func Run(c configs.Config, version string, load func() (configs.Config, error)) (code int, err error) {
-	m := &Master{config: c, version: version, load: load, done: make(chan struct{})}
+	m := &Master{config: c, version: version, load: load, journal: journal.New(keptEvents), done: make(chan struct{})}
 	defer func() {
 		for i := len(m.cleanups) - 1; i >= 0; i-- {
 			m.cleanups[i]()
@@ -128,12 +133,12 @@ func (m *Master) start() error {
 	if err := m.openControl(); err != nil {
 		return err
 	}
-	if m.output, err = logs.Open(m.config.LogFile); err != nil {
+	if m.output, err = logs.Open(m.config.LogFile, m.config.LogFormat); err != nil {
 		return &StartError{plan.ExitConfig, err}
 	}
 	m.cleanups = append(m.cleanups, m.output.Close)
 	m.level.Set(m.config.Level())
-	log := newLogger(m.config.LogFormat, &m.level, m.output)
+	log := slog.New(m.journal.Handler(newHandler(m.config.LogFormat, &m.level, m.output)))
 	m.logLimits(log)
 	warnOfMeasuring(log, m.config)
 	if err := m.bind(log); err != nil {
@@ -184,7 +189,7 @@ func (m *Master) start() error {
 	m.serveControl()
 	go notify.Run(m.done, m.look, func(err error) { log.Warn("the service manager cannot be told how the cluster is", "err", err) })
 	log.Info("cluster starts", "version", m.version, "pid", os.Getpid(), "binds", joinBinds(m.binds), "mode", m.config.Mode, "workers", m.config.Workers,
-		"threads", m.config.Threads, "metrics", cmp.Or(m.metricsAddress, "off"), "control", m.control)
+		"threads", m.config.Threads, "metrics", cmp.Or(m.metricsAddress, "off"), "control", m.control, "event", journal.ClusterStarting)
 	return nil
 }
 
@@ -203,12 +208,12 @@ func (m *Master) readKeys(log *slog.Logger) error {
 	return nil
 }
 
-func newLogger(format string, level *slog.LevelVar, o *logs.Output) *slog.Logger {
+func newHandler(format string, level *slog.LevelVar, o *logs.Output) slog.Handler {
 	opts := &slog.HandlerOptions{Level: level}
 	if format == "json" {
-		return slog.New(slog.NewJSONHandler(o, opts))
+		return slog.NewJSONHandler(o, opts)
 	}
-	return slog.New(slog.NewTextHandler(o, opts))
+	return slog.NewTextHandler(o, opts)
 }
 
 func joinBinds(binds []configs.Bind) string {
@@ -220,17 +225,17 @@ func joinBinds(binds []configs.Bind) string {
 }
 
 func (m *Master) logLimits(log *slog.Logger) {
-	log.Debug("limits", "files", m.limits.Files, "files_max", m.limits.FilesMax, "core", m.limits.Core, "core_pattern", m.limits.CorePattern)
+	log.Debug("limits", "files", m.limits.Files, "files_max", m.limits.FilesMax, "core", m.limits.Core, "core_pattern", m.limits.CorePattern, "event", journal.LimitsRead)
 	wanted := int64(cmp.Or(m.config.MaxConnections, process.FewConnections))
 	if fit := m.limits.Connections(); fit >= 0 && fit < wanted {
-		log.Warn("few connections fit under the limit of file descriptors: raise `ulimit -n`, or LimitNOFILE= of the unit", "limit", m.limits.FilesMax, "connections", fit, "wanted", wanted)
+		log.Warn("few connections fit under the limit of file descriptors: raise `ulimit -n`, or LimitNOFILE= of the unit", "limit", m.limits.FilesMax, "connections", fit, "wanted", wanted, "event", journal.DescriptorsFew)
 	}
 }
 
 // warnOfMeasuring names the settings in use that no service should have.
 func warnOfMeasuring(log *slog.Logger, c configs.Config) {
 	if names := c.Measuring(); len(names) > 0 {
-		log.Warn("settings are in use that are for measuring only: a service is better off without them", "settings", strings.Join(names, " "))
+		log.Warn("settings are in use that are for measuring only: a service is better off without them", "settings", strings.Join(names, " "), "event", journal.MeasuringOnly)
 	}
 }
 
@@ -295,7 +300,7 @@ func (m *Master) bind(log *slog.Logger) error {
 			m.sockets, m.binds = set, set.Binds()
 			m.cleanups = append(m.cleanups, set.Unlock, set.Close)
 			if note := set.Note(); note != "" {
-				log.Warn(note)
+				log.Warn(note, "event", journal.SocketsDiffer)
 			}
 			return nil
 		}
@@ -307,7 +312,7 @@ func (m *Master) bind(log *slog.Logger) error {
 			return fmt.Errorf("%w; stop that one or give another --bind", err)
 		case taken.Orphans() && !told:
 			told = true
-			log.Warn("workers of a dead master hold the address: waiting for them to leave", "err", err)
+			log.Warn("workers of a dead master hold the address: waiting for them to leave", "err", err, "event", journal.AddressHeld)
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
@@ -352,14 +357,8 @@ func (m *Master) watchSignals() {
 // startFailure says what the worker that died last had to say.
 func (m *Master) startFailure() error {
 	text := m.loop.state.StopWhy
-	if t := m.machine.lastTail; t != nil {
-		select {
-		case <-t.Ended():
-		case <-time.After(200 * time.Millisecond): // something it started holds its standard error open
-		}
-		if lines := t.Lines(); len(lines) > 0 {
-			return fmt.Errorf("start failed: %s; the last of them wrote:\n    %s", text, strings.TrimRight(strings.Join(lines, "    "), "\n"))
-		}
+	if lines := m.machine.lastLines(); len(lines) > 0 {
+		return fmt.Errorf("start failed: %s; the last of them wrote:\n    %s", text, strings.Join(lines, "\n    "))
 	}
 	deaths := m.loop.snapshot.Load().Deaths
 	if n := len(deaths); n > 0 && deaths[n-1].Reason != plan.BootTimeout.String() {

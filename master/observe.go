@@ -6,7 +6,11 @@ import (
 	"net/http"
 	"time"
 
+	"log/slog"
+
 	"github.com/prefork/cluster/master/notify"
+
+	"github.com/prefork/cluster/master/journal"
 	"github.com/prefork/cluster/master/plan"
 	"github.com/prefork/cluster/master/sockets"
 	"github.com/prefork/cluster/metrics"
@@ -39,6 +43,9 @@ func (m *Master) View() metrics.View {
 	}
 	for _, r := range plan.Reasons() {
 		v.Reasons = append(v.Reasons, r.String())
+	}
+	for slot := range snap.Slots {
+		v.OutputLost = append(v.OutputLost, m.output.Lost(slot))
 	}
 	for i, b := range m.binds {
 		v.Binds = append(v.Binds, metrics.Bind{Name: b.Plain(), Shared: m.sockets.Shared(i)})
@@ -102,6 +109,30 @@ func (m *Master) look() (notify.State, <-chan struct{}) {
 		}
 	}
 	return s, snap.Changed
+}
+
+// listen looks at the heartbeats. If this look comes late, the machine or this process was stopped, and the workers with
+// it: they get the time until the next look to stamp theirs.
+func (l *loop) listen(now time.Time) {
+	late := now.Sub(l.listened) > 2*tickInterval
+	l.listened = now
+	l.expireDumps(now)
+	if late {
+		return
+	}
+	ages, stalled := map[plan.SeatID]time.Duration{}, map[plan.SeatID]bool{}
+	for id, k := range l.state.Workers() {
+		ages[id], stalled[id] = l.system.heartbeatAge(id), k.Stalled
+	}
+	l.state.Heard(ages, now)
+	for id, k := range l.state.Workers() {
+		switch {
+		case k.Stalled && !stalled[id]:
+			l.worker(slog.LevelWarn, "worker stalled: others serve its listeners", id, "silent", ages[id].Round(time.Millisecond).String(), "event", journal.WorkerStalled)
+		case !k.Stalled && stalled[id]:
+			l.worker(slog.LevelInfo, "worker recovered: its heartbeat is back", id, "event", journal.WorkerRecovered)
+		}
+	}
 }
 
 // waitBriefly lets a server finish what it answers.

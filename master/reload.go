@@ -9,6 +9,7 @@ import (
 
 	"github.com/prefork/cluster/configs"
 	"github.com/prefork/cluster/master/api"
+	"github.com/prefork/cluster/master/journal"
 )
 
 // reloading is the reading of the configuration, which happens beside the loop: a file system may hang.
@@ -65,7 +66,7 @@ func (l *loop) take(ev loadedEvent, now time.Time) *api.Reload {
 		result.Outcome, result.Errors = api.ReloadRefused, strings.Split(err.Error(), "\n")
 		result.Changes = configs.Changes{}
 		for _, text := range result.Errors {
-			l.log.Error("configuration refused: everything stays as it was", "err", text)
+			l.log.Error("configuration refused: everything stays as it was", "err", text, "event", journal.ReloadRefused)
 		}
 		return result
 	}
@@ -75,7 +76,7 @@ func (l *loop) take(ev loadedEvent, now time.Time) *api.Reload {
 	taken, changes := configs.Take(l.state.Config, ev.config)
 	if result.Changes = changes; changes.Empty() {
 		result.Outcome = api.ReloadUnchanged
-		l.log.Info("configuration unchanged")
+		l.log.Info("configuration unchanged", "event", journal.ReloadUnchanged)
 		return result
 	}
 	before := l.state.Config
@@ -105,16 +106,16 @@ func (l *loop) take(ev loadedEvent, now time.Time) *api.Reload {
 	}
 	if slices.Contains(changes.Live, "workers") {
 		if _, err := l.scale(scaleRequest{to: taken.Workers}); err != nil {
-			l.log.Warn("not scaled", "err", err)
+			l.log.Warn("not scaled", "err", err, "event", journal.ScaleRefused)
 		}
 	}
 	result.Outcome = api.ReloadDone
-	level, text := slog.LevelInfo, "configuration taken over"
+	level, name, text := slog.LevelInfo, journal.ReloadDone, "configuration taken over"
 	if len(changes.Kept) > 0 {
 		result.Outcome = api.ReloadPartly
-		level, text = slog.LevelWarn, "configuration taken over in part: what was kept needs a new start"
+		level, name, text = slog.LevelWarn, journal.ReloadPartly, "configuration taken over in part: what was kept needs a new start"
 	}
-	l.log.Log(context.Background(), level, text, "live", strings.Join(changes.Live, " "), "restart", strings.Join(changes.Restart, " "), "kept", strings.Join(changes.Kept, " "))
+	l.log.Log(context.Background(), level, text, "live", strings.Join(changes.Live, " "), "restart", strings.Join(changes.Restart, " "), "kept", strings.Join(changes.Kept, " "), "event", name)
 	return result
 }
 
@@ -128,12 +129,12 @@ func (l *loop) takeBack() {
 	back := configs.Undo(l.state.Config, *r.before)
 	r.before = nil
 	if err := l.system.configure(back); err != nil {
-		l.log.Error("settings cannot be taken back", "err", err)
+		l.log.Error("settings cannot be taken back", "err", err, "event", journal.ReloadBackFailed)
 		return
 	}
 	l.state.Config = back
 	last := *r.last
 	last.Outcome = api.ReloadTakenBack
 	r.last = &last
-	l.log.Warn("settings were taken back with the workers that were to see them: correct them and reload", "settings", strings.Join(last.Restart, " "))
+	l.log.Warn("settings were taken back with the workers that were to see them: correct them and reload", "settings", strings.Join(last.Restart, " "), "event", journal.ReloadTakenBack)
 }

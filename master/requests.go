@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/prefork/cluster/ipc"
+	"github.com/prefork/cluster/master/journal"
 	"github.com/prefork/cluster/master/keyring"
 	"github.com/prefork/cluster/master/plan"
 )
@@ -18,12 +19,12 @@ func (l *loop) restart(now time.Time) (int, error) {
 	}
 	g := l.state.Newest + 1
 	if err := l.system.newGeneration(g); err != nil {
-		l.log.Error("restart refused: nothing has changed", "err", err)
+		l.log.Error("restart refused: nothing has changed", "err", err, "event", journal.RestartRefused)
 		return 0, err
 	}
 	l.generations[g] = l.state.Config.Threads
 	l.state.Restart(g, now)
-	l.log.Info("rolling restart", "generation", g)
+	l.log.Info("rolling restart", "generation", g, "event", journal.RestartBegun)
 	return g, nil
 }
 
@@ -49,7 +50,7 @@ func (l *loop) scale(r scaleRequest) (int, error) {
 	case n == before:
 		return n, nil
 	}
-	l.log.Info("scaling", "from", before, "to", n)
+	l.log.Info("scaling", "from", before, "to", n, "event", journal.Scaled)
 	if l.state.Config.InProcess() {
 		l.workers, l.most = n, max(l.most, n)
 		l.tellLimits()
@@ -73,7 +74,7 @@ func (l *loop) tellLimits() {
 	for id, k := range l.state.Workers() {
 		limits := l.limits(k.Generation)
 		if err := l.system.send(id, ipc.Message{Type: ipc.Configure, Limits: &limits}); err != nil {
-			l.worker(slog.LevelWarn, "worker cannot be told the new limits: it keeps the old ones", id, "err", err)
+			l.worker(slog.LevelWarn, "worker cannot be told the new limits: it keeps the old ones", id, "err", err, "event", journal.WorkerLimitsFailed)
 		}
 	}
 }
@@ -82,7 +83,7 @@ func (l *loop) tellLimits() {
 func (l *loop) stop(now bool) {
 	switch {
 	case now:
-		l.log.Warn("stopping at once: workers are killed")
+		l.log.Warn("stopping at once: workers are killed", "event", journal.StoppingNow)
 		l.state.Stop(plan.ExitForced, "the cluster was told to stop at once")
 		if l.state.ExitCode == plan.ExitClean {
 			l.state.ExitCode = plan.ExitForced
@@ -90,7 +91,7 @@ func (l *loop) stop(now bool) {
 		l.state.Force()
 		l.forceFront(time.Now())
 	case !l.state.Stopping:
-		l.log.Info("stopping: workers drain", "timeout", l.state.Config.DrainTimeout.String())
+		l.log.Info("stopping: workers drain", "timeout", l.state.Config.DrainTimeout.String(), "event", journal.Stopping)
 		l.state.Stop(plan.ExitClean, "the cluster stops")
 	}
 	// Workers hold duplicates: each listener lives until its worker has taken what waits in it.
@@ -100,9 +101,9 @@ func (l *loop) stop(now bool) {
 func (l *loop) reopenLogs() error {
 	err := l.system.reopenLogs()
 	if err != nil {
-		l.log.Error("log file cannot be reopened: writing to the old one", "err", err)
+		l.log.Error("log file cannot be reopened: writing to the old one", "err", err, "event", journal.LogsReopenFailed)
 	} else {
-		l.log.Info("logs reopened")
+		l.log.Info("logs reopened", "event", journal.LogsReopened)
 	}
 	for id := range l.state.Workers() { // one of two files may have been opened
 		_ = l.system.tellReopened(id) // if it does not read, it writes to the old one
@@ -114,19 +115,19 @@ func (l *loop) reopenLogs() error {
 func (l *loop) newKeys(u keyring.Update, now time.Time) {
 	l.keysErr = u.Err
 	if u.Err != nil {
-		l.log.Error("certificates cannot be read: the old ones stay in use", "err", u.Err)
+		l.log.Error("certificates cannot be read: the old ones stay in use", "err", u.Err, "event", journal.CertificatesFailed)
 		return
 	}
 	l.system.setKeys(u.Sealed)
 	for id := range l.state.Workers() {
 		if err := l.system.giveKeys(id); err != nil {
-			l.worker(slog.LevelWarn, "worker cannot be given certificates", id, "err", err)
+			l.worker(slog.LevelWarn, "worker cannot be given certificates", id, "err", err, "event", journal.WorkerKeysFailed)
 		}
 	}
 	if u.Ticket {
 		return
 	}
-	l.log.Info("certificates read", "why", u.Why, "expires", u.Expiry.UTC().Format(time.RFC3339))
+	l.log.Info("certificates read", "why", u.Why, "expires", u.Expiry.UTC().Format(time.RFC3339), "event", journal.CertificatesRead)
 	warnOfExpiry(l.log, u.Expiry, now)
 }
 
@@ -135,6 +136,6 @@ const expiryNotice = 14 * 24 * time.Hour
 
 func warnOfExpiry(log *slog.Logger, expiry, now time.Time) {
 	if !expiry.IsZero() && expiry.Sub(now) < expiryNotice {
-		log.Warn("a certificate expires soon, or has expired: put a new one in its place, it is read at once", "expires", expiry.UTC().Format(time.RFC3339))
+		log.Warn("a certificate expires soon, or has expired: put a new one in its place, it is read at once", "expires", expiry.UTC().Format(time.RFC3339), "event", journal.CertificateExpires)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"syscall"
 	"time"
+
+	"github.com/prefork/cluster/master/journal"
 )
 
 // SignalRow is one line of the table of signals that the master understands.
@@ -24,7 +26,9 @@ var Signals = []SignalRow{
 	{syscall.SIGTTIN, "TTIN", "one worker more", func(l *loop, _ time.Time) { l.scaleBy(1) }},
 	{syscall.SIGTTOU, "TTOU", "one worker less; the highest slot goes", func(l *loop, _ time.Time) { l.scaleBy(-1) }},
 	{syscall.SIGHUP, "HUP", "reopen log files; read certificates and the configuration anew: a bad one changes nothing", func(l *loop, _ time.Time) { l.hangUp(nil) }},
-	{syscall.SIGQUIT, "QUIT", "write the master's goroutine stacks to the log and go on", func(l *loop, _ time.Time) { l.log.Warn("goroutine stacks", "stacks", stacks()) }},
+	{syscall.SIGQUIT, "QUIT", "write the master's goroutine stacks to the log and go on", func(l *loop, _ time.Time) {
+		l.log.Warn("goroutine stacks", "stacks", stacks(), "event", journal.StacksWritten)
+	}},
 }
 
 // signal does what the table of signals says.
@@ -50,7 +54,7 @@ func (l *loop) stopSignal(now time.Time) {
 
 func (l *loop) scaleBy(n int) {
 	if _, err := l.scale(scaleRequest{by: n}); err != nil {
-		l.log.Warn("not scaled", "err", err)
+		l.log.Warn("not scaled", "err", err, "event", journal.ScaleRefused)
 	}
 }
 

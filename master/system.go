@@ -48,6 +48,8 @@ type system interface {
 	heartbeatAge(id plan.SeatID) time.Duration
 	// vacate takes the seat back from a worker that was reaped; it returns how many connections that had open.
 	vacate(id plan.SeatID, cpu time.Duration) (open int64)
+	// lastLines are the last lines that the worker of the seat that was vacated last wrote to its standard error.
+	lastLines() []string
 	// closeListeners lets go of all listeners: what workers still hold goes on until they close it too.
 	closeListeners()
 	// reopenLogs opens the log files anew.

@@ -71,6 +71,7 @@ func (c *Collector) slot(p pen, v *View, slot int, label string) {
 	p.counter(refused, sum(func(r *scoreboard.Row) int64 { return r.Refused.Load() }), label)
 	p.counter(panics, sum(func(r *scoreboard.Row) int64 { return r.Panics.Load() }), label)
 	p.counter(lostLines, sum(func(r *scoreboard.Row) int64 { return r.LogDropped.Load() }), label)
+	p.counter(lostOutput, float64(v.OutputLost[slot]), label)
 	p.counter(accepted, sum(func(r *scoreboard.Row) int64 { return r.Accepted.Load() }), label)
 	p.counter(cpu, seconds(func(r *scoreboard.Row) int64 { return r.CPU.Load() }), label)
 	p.counter(gcCPU, seconds(func(r *scoreboard.Row) int64 { return r.GCCPU.Load() }), label)

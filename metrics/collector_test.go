@@ -23,6 +23,7 @@ func busy(t testing.TB) *fake {
 	f := newFake(t, 3, 4)
 	f.set(func(v *View) {
 		v.Wanted, v.Ready, v.Generation, v.LogDropped = 2, 1, 2, 7
+		v.OutputLost[1] = 9
 		v.Rollouts[0].Count, v.Rollouts[2].Count = 5, 1
 		v.Left[0][1], v.Left[1][0] = 6, 2
 		v.Workers = []Worker{
@@ -171,6 +172,7 @@ func TestSeriesExistFromTheStart(t *testing.T) {
 				"cluster_handoff_received_total", "cluster_handoff_reservation_conflicts_total", "cluster_handoff_reservations_expired_total",
 				"cluster_requests_refused_total", "cluster_handler_panics_total", "cluster_connections_accepted_total",
 				"cluster_cpu_seconds_total", "cluster_gc_cpu_seconds_total", "cluster_worker_log_lines_dropped_total",
+				"cluster_worker_output_dropped_total",
 			} {
 				want[fmt.Sprintf(`%s{slot="%d"}`, name, slot)] = 0
 			}
@@ -224,7 +226,7 @@ func TestSeatsAreSummed(t *testing.T) {
 		for _, name := range summed {
 			gauge = gauge || strings.HasPrefix(series, name)
 		}
-		if !gauge && (!both.counts(series) || !strings.Contains(series, `slot="0"`) || strings.HasPrefix(series, "cluster_worker_exits_total")) {
+		if !gauge && (!both.counts(series) || !strings.Contains(series, `slot="0"`) || strings.HasPrefix(series, "cluster_worker_exits_total") || strings.HasPrefix(series, "cluster_worker_output_")) {
 			continue
 		}
 		seen++

@@ -69,6 +69,7 @@ func (f *fake) grow(slots int) {
 	f.set(func(v *View) {
 		for v.Slots < slots {
 			v.Slots++
+			v.OutputLost = append(v.OutputLost[:len(v.OutputLost):len(v.OutputLost)], 0)
 			v.Left = append(v.Left[:len(v.Left):len(v.Left)], make([]int64, len(v.Reasons)))
 		}
 	})

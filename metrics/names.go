@@ -31,6 +31,7 @@ var (
 	duration     = desc("cluster_request_duration_seconds", "Time from a thread taking a request to the handler's return.", "slot")
 	queueWait    = desc("cluster_queue_wait_seconds", "Time from a request being readable to a thread taking it.", "slot")
 	lostLines    = desc("cluster_worker_log_lines_dropped_total", "Lines of the access log, and of the application's log if it goes through the library, that were dropped because nobody took them in time.", "slot")
+	lostOutput   = desc("cluster_worker_output_dropped_total", "Lines that the slot's workers printed, to standard output or standard error, that were dropped because nobody read the log.", "slot")
 	threads      = desc("cluster_threads", "Threads of the slot's ready workers: twice as many while two are ready.", "slot")
 	threadsBusy  = desc("cluster_threads_busy", "Threads that run a request, those of draining workers included.", "slot")
 	waiting      = desc("cluster_requests_waiting", "Requests that wait for a thread.", "slot")

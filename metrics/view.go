@@ -31,6 +31,7 @@ type View struct {
 	Rollouts   []RolloutCount // every outcome
 	Binds      []Bind
 	LogDropped int64
+	OutputLost []int64 // by slot: lines that workers printed and nobody took
 }
 
 // Bind is an address that the cluster listens on.

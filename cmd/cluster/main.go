@@ -95,7 +95,11 @@ func newApp() *cli.App {
 		OnUsageError:         usageError,
 		Commands: []*cli.Command{
 			startCommand(), statusCommand(), restartCommand(), scaleCommand(), stopCommand(),
+<<<<<<< HEAD
 			stacksCommand(), reopenLogsCommand(), reloadCommand(), configCommand(), benchCommand(), versionCommand(), completionCommand(), manCommand(),
+=======
+			stacksCommand(), eventsCommand(), reopenLogsCommand(), reloadCommand(), configCommand(), benchCommand(), versionCommand(), completionCommand(),
+>>>>>>> h-journal
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {

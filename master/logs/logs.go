@@ -1,38 +1,61 @@
-// Package logs writes what the master and the workers have to say, and keeps the last lines of each worker.
+// Package logs writes what the master and the workers have to say to one place, and keeps the last lines of each worker.
+// Nobody waits for that place: what does not fit in a bounded queue is dropped, counted, and said where it is missing.
 package logs
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
 const (
-	outputQueue = 1024 // lines
-	tailLines   = 20   // of a worker's standard error, shown when a start fails
+	ownRoom = 1 << 20          // bytes of the master's own lines that may be queued
+	room    = 2 * PipeSize     // bytes of a worker's: what its two pipes hold, if the master was stopped
+	weight  = 128              // bytes that a queued chunk costs besides its text
+	closing = time.Second      // how long the end waits for the rest to be written
+	patient = time.Second / 10 // how long a reopening waits for a write
 )
 
 // Output writes the log of the master and of the workers to one place, from one goroutine, so that a reader that has
-// stopped reading (a full disk, a stopped terminal) never stops the supervision.
+// stopped reading (a full disk, a stopped terminal) stops neither the supervision nor a worker.
 type Output struct {
 	path    string
-	lines   chan []byte
+	json    bool
+	wake    chan struct{} // capacity 1: there is something in the queue
 	reopen  chan chan error
 	quit    chan struct{}
 	done    chan struct{}
-	dropped atomic.Int64
-	told    int64 // of dropped; the goroutine's that writes
+	reading sync.WaitGroup // sources of which something may be unread
+
+	mu      sync.Mutex
+	queue   []chunk
+	lossy   []*Source     // of which lines are missing after the last in the queue
+	own     Source        // of the master's lines
+	dropped int64         // lines of the master, and of the front
+	lost    map[int]int64 // of workers, by slot
 }
 
-// Open opens the file of a path, or standard error if the path is empty.
-func Open(path string) (*Output, error) {
-	o := &Output{path: path, lines: make(chan []byte, outputQueue), reopen: make(chan chan error), quit: make(chan struct{}), done: make(chan struct{})}
+// chunk is some whole lines of one source, or a piece of a long one.
+type chunk struct {
+	source  *Source
+	stream  string
+	at      time.Time
+	text    []byte
+	partial bool // the line goes on in the next chunk
+	lost    int  // lines that are missing before this one
+}
+
+// Open opens the file of a path, or standard error if the path is empty. The lines of workers are written in the format text
+// or json; those of the master are written as they come.
+func Open(path, format string) (*Output, error) {
+	o := &Output{
+		path: path, json: format == "json", wake: make(chan struct{}, 1), reopen: make(chan chan error), quit: make(chan struct{}), done: make(chan struct{}),
+		lost: map[int]int64{},
+	}
+	o.own = Source{out: o, room: ownRoom}
 	file := os.Stderr
 	if path != "" {
 		var err error
@@ -59,55 +82,117 @@ func OpenFile(path string) (*os.File, error) {
 
 func (o *Output) run(file *os.File) {
 	defer close(o.done)
-	for {
+	p := &printer{file: file, json: o.json}
+	reopen := func(reply chan error) {
+		p.flush()
+		reply <- o.reopenFile(p)
+	}
+	for ending := false; ; {
 		select {
-		case line := <-o.lines:
-			o.write(file, line)
 		case reply := <-o.reopen:
-			if o.path == "" {
-				reply <- nil
-				continue
-			}
-			fresh, err := OpenFile(o.path)
-			if err == nil {
-				file.Close()
-				file = fresh
-			}
-			reply <- err
+			reopen(reply)
+		default:
+		}
+		if c, ok := o.take(); ok {
+			p.print(c)
+			continue
+		}
+		p.flush()
+		if ending {
+			return
+		}
+		select {
+		case <-o.wake:
+		case reply := <-o.reopen:
+			reopen(reply)
 		case <-o.quit:
-			for {
-				select {
-				case line := <-o.lines:
-					o.write(file, line)
-				default:
-					return
-				}
-			}
+			ending = true
 		}
 	}
 }
 
-func (o *Output) write(file *os.File, line []byte) {
-	if n := o.dropped.Load(); n > o.told {
-		fmt.Fprintf(file, "%d log lines were dropped: nobody read the log\n", n-o.told)
-		o.told = n
+func (o *Output) reopenFile(p *printer) error {
+	if o.path == "" {
+		return nil
 	}
-	_, _ = file.Write(line)
+	fresh, err := OpenFile(o.path)
+	if err == nil {
+		p.file.Close()
+		p.file = fresh
+	}
+	return err
 }
 
-// ToFile says that the log goes to a file, and not to standard error.
-func (o *Output) ToFile() bool { return o.path != "" }
-
-// Dropped is how many lines were dropped since the start.
-func (o *Output) Dropped() int64 { return o.dropped.Load() }
-
-// Write is for the master's own log: it drops, and counts, rather than waits.
-func (o *Output) Write(p []byte) (int, error) {
-	select {
-	case o.lines <- append([]byte(nil), p...):
-	default:
-		o.dropped.Add(1)
+// put queues a chunk of so many lines, or drops it.
+func (o *Output) put(c chunk, lines int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s := c.source
+	cost := len(c.text) + weight
+	if s.queued > 0 && s.queued+cost > s.room {
+		if s.lost == 0 {
+			o.lossy = append(o.lossy, s)
+		}
+		s.lost += lines
+		switch slot := s.origin.Slot.(type) {
+		case int:
+			o.lost[slot] += int64(lines)
+		case string: // one process for all slots
+			o.lost[0] += int64(lines)
+		default:
+			o.dropped += int64(lines)
+		}
+		return
 	}
+	s.queued += cost
+	c.lost, s.lost = s.lost, 0
+	o.queue = append(o.queue, c)
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take removes the oldest chunk from the queue. At its end are those that only say what is missing.
+func (o *Output) take() (chunk, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for len(o.queue) == 0 {
+		o.queue = nil // it may have been long
+		if len(o.lossy) == 0 {
+			return chunk{}, false
+		}
+		s := o.lossy[0]
+		if o.lossy = o.lossy[1:]; s.lost > 0 { // else the next line has said so
+			c := chunk{source: s, at: time.Now(), lost: s.lost}
+			s.lost = 0
+			return c, true
+		}
+	}
+	c := o.queue[0]
+	o.queue[0] = chunk{}
+	o.queue = o.queue[1:]
+	c.source.queued -= len(c.text) + weight
+	return c, true
+}
+
+// Dropped is how many lines of the master and of the front were dropped since the start.
+func (o *Output) Dropped() int64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.dropped
+}
+
+// Lost is how many lines of a slot's workers were dropped since the start. One process for all slots counts as slot 0.
+func (o *Output) Lost(slot int) int64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.lost[slot]
+}
+
+// Write is for the master's own log, a whole line at a time: it drops, and counts, rather than waits.
+func (o *Output) Write(p []byte) (int, error) {
+	o.put(chunk{source: &o.own, at: time.Now(), text: append([]byte(nil), p...)}, 1)
 	return len(p), nil
 }
 
@@ -117,62 +202,23 @@ func (o *Output) Reopen() error {
 	select {
 	case o.reopen <- reply:
 		return <-reply
-	case <-time.After(100 * time.Millisecond):
+	case <-time.After(patient):
 		return errors.New("the log cannot be written at the moment: nobody reads it, or its disk hangs")
 	}
 }
 
-// Close writes what is queued, unless that takes longer than a second.
+// Close writes what workers that have ended left in their pipes and what is queued, unless that takes longer than a second.
 func (o *Output) Close() {
+	late := time.After(closing)
+	read := make(chan struct{})
+	go func() { o.reading.Wait(); close(read) }()
+	select {
+	case <-read:
+	case <-late:
+	}
 	close(o.quit)
 	select {
 	case <-o.done:
-	case <-time.After(time.Second):
-	}
-}
-
-// Tail is the end of what a worker wrote to its standard error.
-type Tail struct {
-	mu    sync.Mutex
-	lines []string
-	ended chan struct{}
-}
-
-// NewTail is one that nothing has been written to.
-func NewTail() *Tail { return &Tail{ended: make(chan struct{})} }
-
-// Ended is closed when the worker can write no more.
-func (t *Tail) Ended() <-chan struct{} { return t.ended }
-
-func (t *Tail) add(line []byte) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.lines = append(t.lines, string(line))
-	t.lines = t.lines[max(0, len(t.lines)-tailLines):]
-}
-
-// Lines are the last lines.
-func (t *Tail) Lines() []string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return append([]string(nil), t.lines...)
-}
-
-// Forward copies a worker's standard error to the log, line by line. Unlike the master's own lines these wait for room:
-// the worker that writes too much waits, nobody else.
-func (o *Output) Forward(r io.ReadCloser, t *Tail) {
-	defer close(t.ended)
-	defer r.Close()
-	buf := bufio.NewReaderSize(r, 4096)
-	for {
-		line, err := buf.ReadSlice('\n')
-		if len(line) > 0 {
-			own := append([]byte(nil), line...)
-			t.add(own)
-			o.lines <- own
-		}
-		if err != nil && err != bufio.ErrBufferFull {
-			return
-		}
+	case <-late:
 	}
 }

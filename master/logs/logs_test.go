@@ -30,12 +30,9 @@ func eventually(t *testing.T, what string, holds func() bool) {
 
 func TestReopen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
-	o, err := Open(path)
+	o, err := Open(path, "text")
 	if err != nil {
 		t.Fatal(err)
-	}
-	if !o.ToFile() {
-		t.Error("it does not know that it goes to a file")
 	}
 	_, _ = io.WriteString(o, "one\n")
 	eventually(t, "the first line", func() bool { return read(t, path) == "one\n" })
@@ -65,7 +62,7 @@ func TestReopen(t *testing.T) {
 }
 
 func TestOpenFails(t *testing.T) {
-	if _, err := Open(filepath.Join(t.TempDir(), "missing", "log")); err == nil || !strings.Contains(err.Error(), "log file") {
+	if _, err := Open(filepath.Join(t.TempDir(), "missing", "log"), "text"); err == nil || !strings.Contains(err.Error(), "log file") {
 		t.Errorf("%v", err)
 	}
 }
@@ -81,7 +78,7 @@ func TestNobodyReads(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer reader.Close()
-	o, err := Open(path)
+	o, err := Open(path, "text")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,28 +108,4 @@ func TestNobodyReads(t *testing.T) {
 		t.Errorf("the count went back from %d to %d", dropped, now)
 	}
 	o.Close()
-}
-
-// The last lines of a worker are kept, and all of them are forwarded.
-func TestForward(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "log")
-	o, err := Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var said strings.Builder
-	for i := range 30 {
-		said.WriteString(strings.Repeat("y", i) + "\n")
-	}
-	tail := NewTail()
-	o.Forward(io.NopCloser(strings.NewReader(said.String()+"the end")), tail)
-	<-tail.Ended()
-	lines := tail.Lines()
-	if len(lines) != tailLines || lines[tailLines-1] != "the end" || lines[tailLines-2] != strings.Repeat("y", 29)+"\n" {
-		t.Errorf("the tail is %q", lines)
-	}
-	o.Close()
-	if got := read(t, path); got != said.String()+"the end" {
-		t.Errorf("forwarded %d bytes, want %d", len(got), said.Len()+7)
-	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/prefork/cluster/master/logs"
 	"github.com/prefork/cluster/master/plan"
 	"github.com/prefork/cluster/metrics"
+	"github.com/prefork/cluster/metrics/rates"
 )
 
 func together(c *configs.Config) { c.Mode = "inprocess" }
@@ -144,6 +145,7 @@ func masterOf(t *testing.T, s *Snapshot) *Master {
 		m.config.Mode = "inprocess"
 	}
 	m.loop.snapshot.Store(s)
+	m.rates = rates.NewSampler(board, m.clock, m.processes)
 	return m
 }
 

@@ -178,6 +178,12 @@ func TestStatusInProcess(t *testing.T) {
 	if old.Busy != 2 || old.Threads != 4 || old.Requests != 21 || young.Busy != 2 || young.Threads != 6 || young.Requests != 21 || young.Waiting != 5 || young.Open != 6 {
 		t.Errorf("old %+v\nyoung %+v", old, young)
 	}
+	if states := threadStates(old); states != "running free free free running" { // that of the slot that was removed comes last
+		t.Errorf("old: %s", states)
+	}
+	if states := threadStates(young); states != "free free free running free running" {
+		t.Errorf("young: %s", states)
+	}
 	if m := masterOf(t, &Snapshot{Wanted: 2, Slots: 2, Workers: s.Workers}); m.status().Shares != nil {
 		t.Error("worker processes have shares")
 	}

@@ -23,7 +23,7 @@ func (linux) cpu(pid int) (int64, error) {
 }
 
 // It reads the second field of /proc/PID/task/TID/schedstat (Documentation/scheduler/sched-stats.rst); /proc/PID/schedstat is that of the
-// first thread alone. It goes past package os, which asks the poller about each file: that doubles the cost.
+// first thread alone. It goes past package os, which would offer each file to the poller.
 func (linux) threads(pid int, each func(tid int, waited int64)) error {
 	dir, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/task", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {

@@ -82,14 +82,13 @@ func locate(root string) machine {
 }
 
 func (m *machine) read() (p pressures) {
-	file := func(format string, resource string) *float64 {
-		return m.stalled(strings.ReplaceAll(format, "*", resource))
+	p.Of = "machine"
+	source := func(resource string) string { return "/proc/pressure/" + resource }
+	if m.group != "" && m.stalled(m.group+"/cpu.pressure") != nil {
+		p.Of = "cgroup"
+		source = func(resource string) string { return m.group + "/" + resource + ".pressure" }
 	}
-	format := "/proc/pressure/*"
-	if p.Of = "machine"; m.group != "" && m.stalled(m.group+"/cpu.pressure") != nil {
-		p.Of, format = "cgroup", m.group+"/*.pressure"
-	}
-	p.CPU, p.Memory, p.IO = file(format, "cpu"), file(format, "memory"), file(format, "io")
+	p.CPU, p.Memory, p.IO = m.stalled(source("cpu")), m.stalled(source("memory")), m.stalled(source("io"))
 	if p.CPU == nil && p.Memory == nil && p.IO == nil {
 		p.Of = ""
 	}

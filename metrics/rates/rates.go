@@ -26,7 +26,8 @@ type Quantiles struct {
 	P999 float64 `json:"p999"`
 }
 
-// Split is where the time of requests went, from arrival to end, summed over requests.
+// Split is where the time of requests went, from arrival to end, summed over requests. docs/time-split.md says how it is measured, and how
+// wrong it can be.
 type Split struct {
 	InFlight float64 `json:"in_flight"`      // request seconds a second: how many requests were there on average
 	Parts    []Part  `json:"parts"`          // the largest first; empty if there was no request

@@ -53,7 +53,7 @@ func (s *sums) combine(o *sums, sign int64) {
 	}
 }
 
-// Seconds is the time of requests by part, in the order of Names.
+// Seconds is the time of requests by part, none negative, in the order of Names.
 type Seconds [len(Names)]float64
 
 // Add adds what another place has.

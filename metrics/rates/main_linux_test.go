@@ -171,13 +171,27 @@ func (f *fleet) start(c setup, seat int) (pid int) {
 	return p.PID
 }
 
-// startPreferred starts a process that the kernel prefers to others: a new process has the priority of the thread that made it. Without
-// the right to that it is one like others.
+// startPreferred starts a process that the kernel prefers to others, and that has two CPUs however many there are: a new process has the
+// priority and the CPUs of the thread that made it. Without the right to the first it is one like others.
 func startPreferred(cmd *exec.Cmd) error {
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread() // and it ends with the goroutine
 		_ = unix.Setpriority(unix.PRIO_PROCESS, 0, -10)
+		var all, two unix.CPUSet
+		if err := unix.SchedGetaffinity(0, &all); err != nil {
+			done <- err
+			return
+		}
+		for i := 0; two.Count() < min(2, all.Count()); i++ {
+			if all.IsSet(i) {
+				two.Set(i)
+			}
+		}
+		if err := unix.SchedSetaffinity(0, &two); err != nil {
+			done <- err
+			return
+		}
 		done <- cmd.Start()
 	}()
 	return <-done

@@ -17,6 +17,7 @@ import (
 	"github.com/prefork/cluster/master/logs"
 	"github.com/prefork/cluster/master/plan"
 	"github.com/prefork/cluster/metrics"
+	"github.com/prefork/cluster/metrics/rates"
 )
 
 // bound is a master that has bound its addresses and opened so many slots, and what it has logged.
@@ -38,6 +39,7 @@ func bound(t *testing.T, slots int, change func(*configs.Config), binds ...strin
 	change(&c)
 	var log bytes.Buffer
 	m := &Master{config: c, output: &logs.Output{}, loop: &loop{}, memory: metrics.NewSampler(func() []int { return nil })}
+	m.rates = rates.NewSampler(nil, scoreboard.NewClock(), func() []rates.Process { return nil })
 	t.Cleanup(func() {
 		for i := len(m.cleanups) - 1; i >= 0; i-- {
 			m.cleanups[i]()

@@ -16,6 +16,7 @@ import (
 	"github.com/prefork/cluster/master/logs"
 	"github.com/prefork/cluster/master/plan"
 	"github.com/prefork/cluster/metrics"
+	"github.com/prefork/cluster/metrics/rates"
 )
 
 func together(c *configs.Config) { c.Mode = "inprocess" }
@@ -144,6 +145,7 @@ func masterOf(t *testing.T, s *Snapshot) *Master {
 		m.config.Mode = "inprocess"
 	}
 	m.loop.snapshot.Store(s)
+	m.rates = rates.NewSampler(board, m.clock, m.processes)
 	return m
 }
 
@@ -175,6 +177,12 @@ func TestStatusInProcess(t *testing.T) {
 	old, young := got.Slots[0], got.Slots[1]
 	if old.Busy != 2 || old.Threads != 4 || old.Requests != 21 || young.Busy != 2 || young.Threads != 6 || young.Requests != 21 || young.Waiting != 5 || young.Open != 6 {
 		t.Errorf("old %+v\nyoung %+v", old, young)
+	}
+	if states := threadStates(old); states != "running free free free running" { // that of the slot that was removed comes last
+		t.Errorf("old: %s", states)
+	}
+	if states := threadStates(young); states != "free free free running free running" {
+		t.Errorf("young: %s", states)
 	}
 	if m := masterOf(t, &Snapshot{Wanted: 2, Slots: 2, Workers: s.Workers}); m.status().Shares != nil {
 		t.Error("worker processes have shares")

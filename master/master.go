@@ -29,6 +29,7 @@ import (
 	"github.com/prefork/cluster/master/process"
 	"github.com/prefork/cluster/master/sockets"
 	"github.com/prefork/cluster/metrics"
+	"github.com/prefork/cluster/metrics/rates"
 )
 
 // keptEvents are as many as a quiet cluster has in weeks, and one that restarts all the time in an hour.
@@ -49,6 +50,7 @@ type Master struct {
 	clock          scoreboard.Clock
 	sockets        *sockets.Set
 	memory         *metrics.Sampler
+	rates          *rates.Sampler
 	ring           *keyring.Ring // nil if no bind speaks TLS
 	machine        *machine
 	output         *logs.Output
@@ -173,6 +175,7 @@ func (m *Master) start() error {
 	m.machine.events = m.loop.events
 	m.loop.level, m.loop.reloading.load = &m.level, m.load
 	m.memory = metrics.NewSampler(m.pids)
+	m.rates = rates.NewSampler(m.board, m.clock, m.processes)
 	if err := m.serveMetrics(); err != nil {
 		return err
 	}
@@ -182,6 +185,7 @@ func (m *Master) start() error {
 		m.machine.emit(exitEvent{pid: e.PID, status: status, cpu: e.CPU})
 	})
 	go m.memory.Run(m.done)
+	go m.rates.Run(m.done)
 	if m.ring != nil {
 		go m.ring.Watch(m.machine.reloadKeys, m.done, func(u keyring.Update) { m.machine.emit(keysEvent{u}) })
 	}

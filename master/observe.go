@@ -14,6 +14,7 @@ import (
 	"github.com/prefork/cluster/master/plan"
 	"github.com/prefork/cluster/master/sockets"
 	"github.com/prefork/cluster/metrics"
+	"github.com/prefork/cluster/metrics/rates"
 )
 
 // pids are the processes whose memory is sampled.
@@ -31,6 +32,23 @@ func (m *Master) pids() []int {
 	return pids
 }
 
+// processes are the workers whose rates are measured. One that has the threads of all sits in the same parity of seat of every slot.
+func (m *Master) processes() []rates.Process {
+	snap := m.loop.snapshot.Load()
+	var all []rates.Process
+	for _, w := range snap.Workers {
+		if w.PID == 0 {
+			continue
+		}
+		p := rates.Process{PID: w.PID}
+		for slot := range snap.slotsOf(w) {
+			p.Seats = append(p.Seats, 2*slot+w.Seat%2)
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
 var stateNames = []string{plan.Starting.String(), plan.Ready.String(), plan.Draining.String(), plan.Waiting.String()}
 
 // View is what the metrics are made of.
@@ -41,6 +59,7 @@ func (m *Master) View() metrics.View {
 		Generation: snap.Generation, Stopping: snap.Stopping, States: stateNames, Left: snap.Left,
 		Rollouts: snap.Ended, LogDropped: m.output.Dropped(),
 	}
+	v.Time, v.Pressure = m.rates.Totals()
 	for _, r := range plan.Reasons() {
 		v.Reasons = append(v.Reasons, r.String())
 	}

@@ -1,6 +1,7 @@
 package master
 
 import (
+	"iter"
 	"maps"
 	"os"
 	"time"
@@ -150,6 +151,18 @@ func (l *loop) count() {
 	maps.DeleteFunc(l.counted, func(g int, _ plan.Outcome) bool {
 		return len(l.state.Rollouts) > 0 && g < l.state.Rollouts[0].Generation
 	})
+}
+
+// slotsOf are the slots that a worker sits in: its own, or all.
+func (s *Snapshot) slotsOf(w WorkerView) iter.Seq[int] {
+	first, end := w.Slot, w.Slot+1
+	if s.InProcess {
+		first, end = 0, s.Slots
+	}
+	return func(yield func(int) bool) {
+		for slot := first; slot < end && yield(slot); slot++ {
+		}
+	}
 }
 
 // rollout is the restart that made a generation; nil if it is too long ago.

@@ -4,18 +4,20 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/prefork/cluster/ipc/scoreboard"
 	"github.com/prefork/cluster/master/api"
 	"github.com/prefork/cluster/master/plan"
 	"github.com/prefork/cluster/metrics"
 )
 
 func (m *Master) status() api.Status {
-	snap := m.loop.snapshot.Load()
+	snap, measured := m.loop.snapshot.Load(), m.rates.Measure()
 	s := api.Status{
 		Name: m.config.Name, Version: m.version, PID: snap.PID, Started: snap.Started, State: snap.state(),
 		Mode: m.config.Mode, Workers: snap.Wanted, Threads: snap.Threads, Generation: snap.Generation, Control: m.control,
 		Metrics: m.metricsAddress, Program: m.program, ByPath: m.byPath, Memory: m.memory.Of(snap.PID), Limits: m.limits, Reload: snap.Reload,
 		Slots: []api.WorkerStatus{}, Deaths: []api.DeathStatus{}, Backlogs: m.backlogs(snap.Slots),
+		Rates: measured.All, Pressure: measured.Pressure,
 	}
 	if snap.KeysErr != nil {
 		s.KeysError = snap.KeysErr.Error()
@@ -27,7 +29,9 @@ func (m *Master) status() api.Status {
 		s.Restart = &snap.Rollouts[n-1]
 	}
 	for _, w := range snap.Workers {
-		s.Slots = append(s.Slots, m.worker(w, snap))
+		k := m.worker(w, snap)
+		k.Rates = measured.Of(w.PID)
+		s.Slots = append(s.Slots, k)
 	}
 	if f := snap.Front; f != nil {
 		s.Front = &api.FrontStatus{Dispatch: m.config.Dispatch, PID: f.PID, State: f.State.String(), Restarts: max(0, f.Starts-1)}
@@ -69,12 +73,11 @@ func (m *Master) backlogs(slots int) []api.Backlog {
 func (m *Master) worker(w WorkerView, snap *Snapshot) api.WorkerStatus {
 	row := m.board.Row(w.Seat)
 	s := api.WorkerStatus{Slot: w.Slot, Seat: w.Seat, Generation: w.Generation, PID: w.PID, State: w.State.String(), Reason: w.Reason.String()}
-	first, end, threads := w.Slot, w.Slot+1, w.Threads
+	threads, busy := w.Threads, 0
 	if snap.InProcess {
-		first, end, threads = 0, snap.Slots, w.Threads*snap.Wanted
+		threads *= snap.Wanted
 	}
-	busy := 0
-	for slot := first; slot < end; slot++ {
+	for slot := range snap.slotsOf(w) {
 		s.Requests += m.answered(slot)
 		busy += m.board.Busy(2*slot + w.Seat%2)
 	}
@@ -85,7 +88,47 @@ func (m *Master) worker(w WorkerView, snap *Snapshot) api.WorkerStatus {
 	s.Uptime = time.Since(w.SpawnedAt).Seconds()
 	s.Busy, s.Threads, s.Waiting, s.Open = busy, threads, row.Waiting.Load(), row.Open.Load()
 	s.Memory, s.Stalled = m.memory.Of(w.PID), w.Stalled
+	s.ThreadList = m.threads(w, snap)
 	return s
+}
+
+// threads are those of a worker by number. Behind those that it is to have are those that it still has.
+func (m *Master) threads(w WorkerView, snap *Snapshot) []api.Thread {
+	now := m.clock.Now()
+	var wanted, more []api.Thread
+	for slot := range snap.slotsOf(w) {
+		for i := range m.board.Threads() {
+			t := thread(m.board.Cell(2*slot+w.Seat%2, i), now)
+			switch {
+			case i < w.Threads && (slot < snap.Wanted || !snap.InProcess):
+				wanted = append(wanted, t)
+			case t.State != threadFree:
+				more = append(more, t)
+			}
+		}
+	}
+	return append(wanted, more...)
+}
+
+// The states of a thread, as the status has them.
+const (
+	threadFree     = "free"
+	threadReserved = "reserved"
+	threadRunning  = "running"
+)
+
+func thread(c *scoreboard.Cell, now int64) api.Thread {
+	work := c.Read()
+	switch {
+	case work.Running:
+		age := max(0, time.Duration(now-work.Since))
+		return api.Thread{State: threadRunning, For: age.Seconds(), Method: work.Method, Path: work.Path}
+	case c.Reserved():
+		return api.Thread{State: threadReserved}
+	case c.Running(): // it was taken a moment ago
+		return api.Thread{State: threadRunning}
+	}
+	return api.Thread{State: threadFree}
 }
 
 // answered is how many requests a slot has answered, all its workers.

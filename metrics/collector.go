@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/prefork/cluster/ipc/scoreboard"
+	"github.com/prefork/cluster/metrics/rates"
 )
 
 // Collector reads the world at scrape time.
@@ -46,6 +47,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	p.gauge(masterPSS, float64(own.PSS))
 	p.gauge(masterAnon, float64(own.Anonymous))
 	p.counter(logDropped, float64(v.LogDropped))
+	c.pressure(p, &v.Pressure)
 	for _, w := range v.Workers {
 		if w.PID != 0 {
 			p.gauge(workerInfo, 1, strconv.Itoa(w.Slot), strconv.Itoa(w.PID), strconv.Itoa(w.Generation))
@@ -70,6 +72,9 @@ func (c *Collector) slot(p pen, v *View, slot int, label string) {
 	}
 	p.counter(refused, sum(func(r *scoreboard.Row) int64 { return r.Refused.Load() }), label)
 	p.counter(panics, sum(func(r *scoreboard.Row) int64 { return r.Panics.Load() }), label)
+	for i, part := range rates.Names {
+		p.counter(requestTime, v.Time[slot][i], label, part)
+	}
 	p.counter(lostLines, sum(func(r *scoreboard.Row) int64 { return r.LogDropped.Load() }), label)
 	p.counter(lostOutput, float64(v.OutputLost[slot]), label)
 	p.counter(accepted, sum(func(r *scoreboard.Row) int64 { return r.Accepted.Load() }), label)
@@ -101,6 +106,18 @@ func (c *Collector) slot(p pen, v *View, slot int, label string) {
 	}
 	c.backlog(p, v, slot, false, label)
 	c.workers(p, v, slot, label)
+}
+
+// pressure sends what the machine tells of it.
+func (c *Collector) pressure(p pen, of *rates.Pressure) {
+	if of.ThrottledSeconds != nil {
+		p.counter(throttled, *of.ThrottledSeconds)
+	}
+	for resource, share := range map[string]*float64{"cpu": of.CPU, "memory": of.Memory, "io": of.IO} {
+		if share != nil {
+			p.gauge(pressure, *share, resource)
+		}
+	}
 }
 
 // backlog sends the accept queues of one slot's own listeners, or of those that all slots share.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prefork/cluster/ipc/scoreboard"
+	"github.com/prefork/cluster/metrics/rates"
 )
 
 var update = flag.Bool("update", false, "write testdata/metrics.txt anew")
@@ -31,6 +32,9 @@ func busy(t testing.TB) *fake {
 			{Slot: 0, Seat: 1, PID: 101, Generation: 2, State: "ready", Serves: true, Threads: 4},
 			{Slot: 1, Seat: 2, Generation: 2, State: "waiting"},
 		}
+		v.Time = map[int]rates.Seconds{0: {0.5, 1, 2, 4, 8, 16}, 1: {1, 2, 3, 4, 5, 6}} // nobody has been measured in the third
+		share, seconds := 0.125, 1.5
+		v.Pressure = rates.Pressure{Of: "cgroup", CPU: &share, Memory: &share, IO: &share, Throttled: &share, ThrottledSeconds: &seconds}
 		for seat := range 2 * v.Slots {
 			fill(v.Board.Row(seat), int64(seat+1))
 		}
@@ -157,6 +161,9 @@ func TestSeriesExistFromTheStart(t *testing.T) {
 			for _, class := range []string{"1xx", "2xx", "3xx", "4xx", "5xx"} {
 				want[fmt.Sprintf(`cluster_requests_total{class=%q,slot="%d"}`, class, slot)] = 0
 			}
+			for _, part := range []string{"queue", "cpu", "scheduler", "run_queue", "gc", "io"} {
+				want[fmt.Sprintf(`cluster_request_time_seconds_total{part=%q,slot="%d"}`, part, slot)] = 0
+			}
 			for _, reason := range []string{"crash", "restart"} {
 				want[fmt.Sprintf(`cluster_worker_exits_total{reason=%q,slot="%d"}`, reason, slot)] = 0
 			}
@@ -226,7 +233,8 @@ func TestSeatsAreSummed(t *testing.T) {
 		for _, name := range summed {
 			gauge = gauge || strings.HasPrefix(series, name)
 		}
-		if !gauge && (!both.counts(series) || !strings.Contains(series, `slot="0"`) || strings.HasPrefix(series, "cluster_worker_exits_total") || strings.HasPrefix(series, "cluster_worker_output_")) {
+		if !gauge && (!both.counts(series) || !strings.Contains(series, `slot="0"`) || strings.HasPrefix(series, "cluster_worker_exits_total") ||
+			strings.HasPrefix(series, "cluster_worker_output_") || strings.HasPrefix(series, "cluster_request_time_seconds_total")) { // package rates has summed those
 			continue
 		}
 		seen++

@@ -6,7 +6,7 @@ import (
 	"github.com/prefork/cluster/ipc/scoreboard"
 )
 
-// Every series that the master exports, in one place. Labels: slot, class, reason, bind, outcome, state; pid and
+// Every series that the master exports, in one place. Labels: slot, class, part, reason, bind, resource, outcome, state; pid and
 // generation only on info series.
 var (
 	buildInfo     = desc("cluster_build_info", "The running master: version and Go version.", "version", "go_version")
@@ -30,6 +30,7 @@ var (
 	panics       = desc("cluster_handler_panics_total", "Handlers that panicked.", "slot")
 	duration     = desc("cluster_request_duration_seconds", "Time from a thread taking a request to the handler's return.", "slot")
 	queueWait    = desc("cluster_queue_wait_seconds", "Time from a request being readable to a thread taking it.", "slot")
+	requestTime  = desc("cluster_request_time_seconds_total", "Where the time of requests went, from arrival to end: waiting for a thread, CPU, waiting for the Go scheduler, for a CPU, garbage collection, and the rest.", "slot", "part")
 	lostLines    = desc("cluster_worker_log_lines_dropped_total", "Lines of the access log, and of the application's log if it goes through the library, that were dropped because nobody took them in time.", "slot")
 	lostOutput   = desc("cluster_worker_output_dropped_total", "Lines that the slot's workers printed, to standard output or standard error, that were dropped because nobody read the log.", "slot")
 	threads      = desc("cluster_threads", "Threads of the slot's ready workers: twice as many while two are ready.", "slot")
@@ -46,6 +47,9 @@ var (
 	stayed    = desc("cluster_handoff_stayed_total", "Times that a connection was to be passed on and was not, by reason.", "slot", "reason")
 	conflicts = desc("cluster_handoff_reservation_conflicts_total", "Times that a sibling's thread was found free and could not be reserved.", "slot")
 	expired   = desc("cluster_handoff_reservations_expired_total", "Reservations of threads of the slot's workers that ended without their connection.", "slot")
+
+	throttled = desc("cluster_cgroup_throttled_seconds_total", "How long run queues of the master's cgroup stood still because its CPU quota was used up, each CPU by itself; absent where it cannot be read.")
+	pressure  = desc("cluster_pressure_ratio", "Share of the last 10 s in which some thread waited for the resource (PSI), of the master's cgroup, else of the machine; absent where it cannot be read.", "resource")
 
 	pss        = desc("cluster_memory_pss_bytes", "Proportional set size of the slot's workers, sampled: shared pages count in parts.", "slot")
 	anonymous  = desc("cluster_memory_anonymous_bytes", "Anonymous memory of the slot's workers, sampled: what they do not share with files.", "slot")

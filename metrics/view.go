@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/prefork/cluster/ipc/scoreboard"
+	"github.com/prefork/cluster/metrics/rates"
 )
 
 // Source is what the master shows of itself. All methods may be called at any time by any goroutine.
@@ -31,7 +32,9 @@ type View struct {
 	Rollouts   []RolloutCount // every outcome
 	Binds      []Bind
 	LogDropped int64
-	OutputLost []int64 // by slot: lines that workers printed and nobody took
+	OutputLost []int64               // by slot: lines that workers printed and nobody took
+	Time       map[int]rates.Seconds // of requests, by slot; none of a slot in which nobody has been measured
+	Pressure   rates.Pressure
 }
 
 // Bind is an address that the cluster listens on.

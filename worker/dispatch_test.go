@@ -191,6 +191,11 @@ func TestHijackGivesTheThreadBack(t *testing.T) {
 	c.wantEOF()
 	w.wantAnswers(t, [5]int64{1, 1, 0, 0, 0})
 	want(t, "busy", w.board.Busy(0), 0)
+	eventually(t, "both handlers to be counted", func() bool { return count(&w.Row.Duration) == 2 })
+	eventually(t, "the time of one that had no thread", func() bool { return w.Row.Detached.Load() > 0 })
+	if all, detached := w.Row.Duration.Sum(), time.Duration(w.Row.Detached.Load()); detached >= all {
+		t.Errorf("%v of %v were without a thread: the other's too", detached, all)
+	}
 }
 
 func (c *client) line() string {

@@ -64,12 +64,14 @@ type vitals struct {
 	m           *member
 	samples     []metrics.Sample
 	cpu, gc     int64 // bases
+	gcIdle      int64
 	schedCounts []uint64
 	schedMiddle []int64 // nanoseconds: the middle of each runtime bucket
 }
 
 const (
 	sampleGC = iota
+	sampleGCIdle
 	sampleSched
 	sampleHeap
 	sampleGoroutines
@@ -77,9 +79,10 @@ const (
 
 func newVitals(m *member) *vitals {
 	return &vitals{
-		m: m, cpu: m.Row.CPU.Load(), gc: m.Row.GCCPU.Load(),
+		m: m, cpu: m.Row.CPU.Load(), gc: m.Row.GCCPU.Load(), gcIdle: m.Row.GCIdle.Load(),
 		samples: []metrics.Sample{
 			{Name: "/cpu/classes/gc/total:cpu-seconds"},
+			{Name: "/cpu/classes/gc/mark/idle:cpu-seconds"},
 			{Name: "/sched/latencies:seconds"},
 			{Name: "/memory/classes/heap/objects:bytes"},
 			{Name: "/sched/goroutines:goroutines"},
@@ -93,6 +96,7 @@ func (v *vitals) sample() {
 	v.m.countDropped()
 	row.CPU.Store(v.cpu + kernel.CPU())
 	row.GCCPU.Store(v.gc + int64(v.samples[sampleGC].Value.Float64()*1e9))
+	row.GCIdle.Store(v.gcIdle + int64(v.samples[sampleGCIdle].Value.Float64()*1e9))
 	row.Heap.Store(int64(v.samples[sampleHeap].Value.Uint64()))
 	row.Goroutines.Store(int64(v.samples[sampleGoroutines].Value.Uint64()))
 	v.schedule(v.samples[sampleSched].Value.Float64Histogram())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"net/http"
+	"runtime"
 	"runtime/metrics"
 	"sync"
 	"testing"
@@ -80,6 +81,8 @@ func TestVitalsAddToTheSeat(t *testing.T) {
 	m := newTestMember(testConfig())
 	m.Row.CPU.Store(int64(time.Hour))
 	m.Row.GCCPU.Store(int64(time.Minute))
+	m.Row.GCIdle.Store(int64(time.Minute))
+	runtime.GC() // the runtime counts at the end of a collection
 	m.Row.Heap.Store(1)
 	m.Row.Sched.Add(1, 1000, 1000)
 	v := newVitals(m)
@@ -89,6 +92,9 @@ func TestVitalsAddToTheSeat(t *testing.T) {
 	}
 	if gc := m.Row.GCCPU.Load(); gc < int64(time.Minute) {
 		t.Errorf("GC CPU %v", time.Duration(gc))
+	}
+	if idle := m.Row.GCIdle.Load(); idle < int64(time.Minute) || idle > m.Row.GCCPU.Load() {
+		t.Errorf("GC CPU %v, idle %v", time.Duration(m.Row.GCCPU.Load()), time.Duration(idle))
 	}
 	if heap := m.Row.Heap.Load(); heap < 1000 {
 		t.Errorf("heap %d", heap)

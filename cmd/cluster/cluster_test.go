@@ -419,6 +419,14 @@ func TestStartCluster(t *testing.T) {
 	} else {
 		res.Body.Close()
 	}
+	// The request that was answered is in the rates a few seconds later, whoever asks.
+	s := c.Await("the request is in the rates", func(s api.Status) bool { return s.Rates.Requests > 0 && len(s.Rates.Time.Parts) > 0 })
+	if threads := s.Slots[0].ThreadList; len(threads) != 2 || threads[0].State != "free" {
+		t.Errorf("threads: %+v", threads)
+	}
+	if out := c.Must("status"); !strings.Contains(out, "\ntime of requests (last ") {
+		t.Errorf("status does not say where the time went: %q", out)
+	}
 	if out := c.Must("status"); !strings.Contains(out, "2 workers × 2 threads") {
 		t.Errorf("status says %q", out)
 	}

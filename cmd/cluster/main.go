@@ -95,11 +95,8 @@ func newApp() *cli.App {
 		OnUsageError:         usageError,
 		Commands: []*cli.Command{
 			startCommand(), statusCommand(), restartCommand(), scaleCommand(), stopCommand(),
-<<<<<<< HEAD
-			stacksCommand(), reopenLogsCommand(), reloadCommand(), configCommand(), benchCommand(), versionCommand(), completionCommand(), manCommand(),
-=======
-			stacksCommand(), eventsCommand(), reopenLogsCommand(), reloadCommand(), configCommand(), benchCommand(), versionCommand(), completionCommand(),
->>>>>>> h-journal
+			stacksCommand(), eventsCommand(), reopenLogsCommand(), reloadCommand(), configCommand(), benchCommand(), versionCommand(),
+			completionCommand(), manCommand(),
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {

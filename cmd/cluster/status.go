@@ -19,6 +19,7 @@ import (
 	"github.com/prefork/cluster/master/api"
 	"github.com/prefork/cluster/master/plan"
 	"github.com/prefork/cluster/master/process"
+	"github.com/prefork/cluster/metrics/rates"
 )
 
 func statusCommand() *cli.Command {
@@ -143,6 +144,15 @@ func show(w io.Writer, s api.Status, colour bool) {
 	if s.Handoff != nil {
 		fmt.Fprintln(w, handoffLine(s.Handoff))
 	}
+	if line := timeLine(&s.Rates); line != "" {
+		fmt.Fprintln(w, "\n"+line)
+		if hint := s.Rates.Time.Hint; hint != "" {
+			fmt.Fprintln(w, paint(yellow, hint))
+		}
+	}
+	if line := pressureLine(&s.Pressure); line != "" {
+		fmt.Fprintln(w, paint(yellow, line))
+	}
 	if r := s.Restart; r != nil {
 		fmt.Fprintf(w, "\nlast restart: to generation %d, %s", r.Generation, r.Outcome)
 		if r.Reason != "" {
@@ -167,6 +177,42 @@ func show(w io.Writer, s api.Status, colour bool) {
 		fmt.Fprintln(w, paint(red, fmt.Sprintf("  %s, pid %d, generation %d, %s ago after %s: %s: %s (%d connections open)",
 			where, d.PID, d.Generation, span(time.Since(d.Time).Seconds()), span(d.Uptime), d.Reason, d.Detail, d.Open)))
 	}
+}
+
+// timeLine says where the time of requests went; empty if there were none.
+func timeLine(r *rates.Rates) string {
+	if len(r.Time.Parts) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("time of requests (last %.0f s, %.*f req/s): %v, p99 %s, queue p99 %s",
+		r.Window, digits(r.Requests), r.Requests, r.Time, latency(r.Duration.P99), latency(r.Wait.P99))
+}
+
+// digits behind the point are for what is small.
+func digits(x float64) int {
+	if x < 10 {
+		return 1
+	}
+	return 0
+}
+
+// latency is a duration with the unit that suits it.
+func latency(seconds float64) string {
+	switch {
+	case seconds < 1e-3:
+		return fmt.Sprintf("%.0f µs", seconds*1e6)
+	case seconds < 1:
+		return fmt.Sprintf("%.*f ms", digits(seconds*1e3), seconds*1e3)
+	}
+	return fmt.Sprintf("%.*f s", digits(seconds), seconds)
+}
+
+// pressureLine says that the CPU quota was used up; empty if it was not, or there is none.
+func pressureLine(p *rates.Pressure) string {
+	if p.Throttled == nil || *p.Throttled == 0 {
+		return ""
+	}
+	return fmt.Sprintf("throttled: the CPU quota of the cgroup was used up in %.0f%% of its periods", 100**p.Throttled)
 }
 
 // parities name the seats of one that has the threads of all slots: 0, 2, 4 … or 1, 3, 5 ….

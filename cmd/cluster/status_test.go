@@ -10,6 +10,7 @@ import (
 	"github.com/prefork/cluster/master/plan"
 	"github.com/prefork/cluster/master/process"
 	"github.com/prefork/cluster/metrics"
+	"github.com/prefork/cluster/metrics/rates"
 )
 
 func TestShow(t *testing.T) {
@@ -88,6 +89,7 @@ func TestShowHandoff(t *testing.T) {
 		Name: "blog", State: "ready", PID: 100, Started: time.Now().Add(-90 * time.Second), Workers: 2, Threads: 3, Generation: 2, Memory: memory,
 		Limits: process.Limits{Files: 1 << 20, FilesMax: 1 << 20}, Program: "/srv/app", Binds: []string{"tcp://127.0.0.1:80"},
 		Handoff: &api.Handoff{Handoff: h, Shares: []float64{0.5, 0.4567, 0.0433}},
+		Rates:   rates.Rates{Window: 12, Requests: 50, Time: rates.Split{Parts: []rates.Part{{Name: rates.Queue, Share: 0.9}, {Name: rates.IO, Share: 0.1}}, Hint: "more threads"}},
 		Slots: []api.WorkerStatus{
 			{Slot: 0, Seat: 1, Generation: 2, PID: 101, State: "ready", Uptime: 75, Busy: 2, Threads: 3, Waiting: 7, Open: 64, Requests: 5000, Memory: memory},
 			{Slot: 1, Seat: 2, State: "waiting", Retry: 1.26, Requests: 4567},
@@ -100,6 +102,9 @@ SLOT  SEAT  GEN  PID  STATE         UPTIME  BUSY  WAITING  BACKLOG  CONNS  REQUE
 0     1     2    101  ready         1m15s   2/3   7        -        64     5000      50.0%  5.0MB  1.5MB
 1     2     -    -    waiting 1.3s  -       -     -        -        -      4567      45.7%  -      -
 handoff since the start: pushed 1234, on a hint 56, drained 7, received 1296; stayed 35 (no_target 31, buffered 2, tls 2)
+
+time of requests (last 12 s, 50 req/s): 90% queue · 10% io, p99 0 µs, queue p99 0 µs
+more threads
 `
 	var text strings.Builder
 	show(&text, s, false)
@@ -171,6 +176,47 @@ func TestSpan(t *testing.T) {
 	} {
 		if got := span(test.seconds); got != test.want {
 			t.Errorf("span(%v) = %s, want %s", test.seconds, got, test.want)
+		}
+	}
+}
+
+func TestTimeLine(t *testing.T) {
+	for _, test := range []struct {
+		rates rates.Rates
+		want  string
+	}{
+		{rates.Rates{}, ""},
+		{rates.Rates{Window: 10, Time: rates.Split{Parts: []rates.Part{}}}, ""},
+		{
+			rates.Rates{
+				Window: 10.4, Requests: 123.4, Duration: rates.Quantiles{P99: 0.012}, Wait: rates.Quantiles{P99: 0.0009},
+				Time: rates.Split{Parts: []rates.Part{{Name: rates.IO, Share: 0.62}, {Name: rates.CPU, Share: 0.2}, {Name: rates.Scheduler, Share: 0.18}}},
+			},
+			"time of requests (last 10 s, 123 req/s): 62% io · 20% cpu · 18% scheduler, p99 12 ms, queue p99 900 µs",
+		},
+		{
+			rates.Rates{Window: 3, Requests: 0.33, Duration: rates.Quantiles{P99: 12.3}, Wait: rates.Quantiles{P99: 0.0044}, Time: rates.Split{Parts: []rates.Part{{Name: rates.Queue, Share: 1}}}},
+			"time of requests (last 3 s, 0.3 req/s): 100% queue, p99 12 s, queue p99 4.4 ms",
+		},
+	} {
+		if got := timeLine(&test.rates); got != test.want {
+			t.Errorf("%+v: %q, want %q", test.rates, got, test.want)
+		}
+	}
+}
+
+func TestPressureLine(t *testing.T) {
+	share := func(x float64) *float64 { return &x }
+	for _, test := range []struct {
+		pressure rates.Pressure
+		want     string
+	}{
+		{rates.Pressure{}, ""},
+		{rates.Pressure{Throttled: share(0), ThrottledSeconds: share(5)}, ""},
+		{rates.Pressure{Throttled: share(0.25)}, "throttled: the CPU quota of the cgroup was used up in 25% of its periods"},
+	} {
+		if got := pressureLine(&test.pressure); got != test.want {
+			t.Errorf("%+v: %q, want %q", test.pressure, got, test.want)
 		}
 	}
 }

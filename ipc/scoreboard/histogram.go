@@ -76,6 +76,9 @@ func (h *Histogram) AddTo(c *Counts) {
 	c.Sum += time.Duration(h.sum.Load())
 }
 
+// Sum is how long all observations together were.
+func (h *Histogram) Sum() time.Duration { return time.Duration(h.sum.Load()) }
+
 // Count is the number of observations.
 func (c *Counts) Count() int64 {
 	var n int64

@@ -43,7 +43,8 @@ type Row struct {
 	Accepting  atomic.Int64          // a gauge: connections that are being taken from a listener and do not count as open yet
 	LogDropped atomic.Int64          // log lines of the worker that nobody took in time
 	Handoff    Handoff
-	_          [2]atomic.Int64 // room, so that the next field does not share a line with another seat's row
+	GCIdle     atomic.Int64 // of GCCPU: on CPUs of the process that had nothing else to do
+	Detached   atomic.Int64 // of Duration: handlers that had no thread any more when they returned, as after Hijack.
 }
 
 // Handoff is what a worker tells of connections that were passed on.

@@ -37,6 +37,7 @@ type Status struct {
 	Deaths     []DeathStatus  `json:"deaths"`
 	Backlogs   []Backlog      `json:"backlogs"` // of each listener that can be asked
 	Rates      rates.Rates    `json:"rates"`    // of all workers together
+	Pressure   rates.Pressure `json:"pressure,omitzero"`
 }
 
 // Backlog is how many connections wait in a listener to be accepted, and how many may.

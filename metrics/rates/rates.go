@@ -2,6 +2,11 @@
 // the time of a request goes.
 package rates
 
+import (
+	"fmt"
+	"strings"
+)
+
 // Rates are what a worker, or all of them, did in the last window.
 type Rates struct {
 	Window   float64   `json:"window_seconds"` // 0: nothing has been measured yet, and the rest is 0
@@ -21,10 +26,23 @@ type Quantiles struct {
 	P999 float64 `json:"p999"`
 }
 
-// Split is where the time of requests went, from arrival to end, summed over requests.
+// Split is where the time of requests went, from arrival to end, summed over requests. docs/time-split.md says how it is measured, and how
+// wrong it can be.
 type Split struct {
-	InFlight float64 `json:"in_flight"` // request seconds a second: how many requests were there on average
-	Parts    []Part  `json:"parts"`     // the largest first; empty if there was no request
+	InFlight float64 `json:"in_flight"`      // request seconds a second: how many requests were there on average
+	Parts    []Part  `json:"parts"`          // the largest first; empty if there was no request
+	Hint     string  `json:"hint,omitempty"` // what to do about the largest part, for a person; empty of cpu and io, which are the application's
+}
+
+// String is what a person reads: the parts of at least half a percent, the largest first, as in "62% io · 38% cpu".
+func (s Split) String() string {
+	var text []string
+	for _, p := range s.Parts {
+		if p.Share >= 0.005 {
+			text = append(text, fmt.Sprintf("%.0f%% %s", 100*p.Share, p.Name))
+		}
+	}
+	return strings.Join(text, " · ")
 }
 
 // Part is one share of the time of requests.
@@ -44,4 +62,11 @@ const (
 )
 
 // Names are the parts in the order in which legends and metrics show them.
-var Names = []string{Queue, CPU, Scheduler, RunQueue, GC, IO}
+var Names = [...]string{Queue, CPU, Scheduler, RunQueue, GC, IO}
+
+var hints = map[string]string{
+	Queue:     "requests wait longest for a thread: more threads if they do io, more workers or CPUs if they compute",
+	Scheduler: "requests wait longest for the Go scheduler: more workers or more CPUs, not more threads",
+	RunQueue:  "requests wait longest for a CPU: more CPUs or less beside the workers, not more workers; if the cgroup is throttled, a larger quota",
+	GC:        "the garbage collector takes longest: allocate less, or give it room (GOGC, GOMEMLIMIT)",
+}

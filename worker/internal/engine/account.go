@@ -105,7 +105,11 @@ func (w *Worker) Begin(held *Held, readable int64, method, path string, entry *E
 // End notes that the handler which began at started has ended, and gives its thread back.
 func (w *Worker) End(held *Held, started int64, entry *Entry) {
 	took := w.Clock.Now() - started
-	w.Account(held).Duration.Observe(took)
+	row := w.Account(held)
+	row.Duration.Observe(took)
+	if held.Thread() < 0 {
+		row.Detached.Add(took)
+	}
 	if entry != nil {
 		entry.Handled(time.Duration(took))
 	}

@@ -1,10 +1,6 @@
 package master
 
 import (
-	"context"
-	"net/http"
-	"time"
-
 	"github.com/prefork/cluster/master/plan"
 	"github.com/prefork/cluster/master/sockets"
 	"github.com/prefork/cluster/metrics"
@@ -78,13 +74,4 @@ func (m *Master) Queue(slot, bind int) (waiting, limit int, ok bool) {
 	}
 	waiting, limit, err := sockets.Queue(fds[bind])
 	return waiting, limit, err == nil
-}
-
-// waitBriefly lets a server finish what it answers.
-func waitBriefly(s *http.Server) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	if s.Shutdown(ctx) != nil {
-		_ = s.Close()
-	}
 }

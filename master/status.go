@@ -9,7 +9,8 @@ import (
 	"github.com/prefork/cluster/metrics"
 )
 
-func (m *Master) status() api.Status {
+// Status is the whole state for people and programs. It never waits for the loop or a worker.
+func (m *Master) Status() api.Status {
 	snap := m.loop.snapshot.Load()
 	s := api.Status{
 		Name: m.config.Name, Version: m.version, PID: snap.PID, Started: snap.Started, State: snap.state(),

@@ -18,8 +18,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/prefork/cluster/configs"
-	"github.com/prefork/cluster/master"
 	"github.com/prefork/cluster/master/api"
+	"github.com/prefork/cluster/master/control"
 	"github.com/prefork/cluster/master/plan"
 )
 
@@ -48,7 +48,7 @@ func newClient(c *cli.Context) *client {
 	}
 	name, path, err := configs.ControlOf(sources)
 	if path == "" {
-		path = master.ControlPath(name)
+		path = control.SocketPath(name)
 	}
 	client := dialClient(path, answerPatience)
 	client.file = err

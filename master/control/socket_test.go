@@ -1,12 +1,9 @@
-package master
+package control
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,21 +23,21 @@ func socketDir(t *testing.T) string {
 	return dir
 }
 
-func TestListenControl(t *testing.T) {
+func TestListen(t *testing.T) {
 	path := filepath.Join(socketDir(t), "c.sock")
-	l, lock, err := listenControl(path)
+	l, lock, err := Listen(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if st, err := os.Stat(path); err != nil || st.Mode() != os.ModeSocket|0o600 {
 		t.Errorf("the control socket is %v, %v, want a socket of mode 0600", st.Mode(), err)
 	}
-	if held, err := sockets.Locked(ControlLock(path)); !held || err != nil {
+	if held, err := sockets.Locked(LockPath(path)); !held || err != nil {
 		t.Errorf("its lock is held: %v, %v", held, err)
 	}
 
 	// A second one is refused, and harms nothing.
-	_, _, err = listenControl(path)
+	_, _, err = Listen(path)
 	want := fmt.Sprintf("control socket %s: address already in use: a cluster runs there already (pid %d; `cluster status --control %s` shows it); give this one another --name", path, os.Getpid(), path)
 	if !errors.Is(err, sockets.ErrTaken) || err.Error() != want {
 		t.Errorf("a second one: %v, want %s", err, want)
@@ -55,7 +52,7 @@ func TestListenControl(t *testing.T) {
 	l.(*net.UnixListener).SetUnlinkOnClose(false)
 	l.Close()
 	lock.Release()
-	if l, lock, err = listenControl(path); err != nil {
+	if l, lock, err = Listen(path); err != nil {
 		t.Fatalf("a stale one: %v", err)
 	}
 	l.Close()
@@ -65,7 +62,7 @@ func TestListenControl(t *testing.T) {
 	}
 }
 
-func TestListenControlRefuses(t *testing.T) {
+func TestListenRefuses(t *testing.T) {
 	dir := socketDir(t)
 	foreign := filepath.Join(dir, "foreign.sock")
 	l, err := net.Listen("unix", foreign)
@@ -77,7 +74,7 @@ func TestListenControlRefuses(t *testing.T) {
 	if err := os.WriteFile(file, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	longest := filepath.Join(dir, strings.Repeat("x", maxSocketPath-len(dir)-1))
+	longest := filepath.Join(dir, strings.Repeat("x", MaxSocketPath-len(dir)-1))
 	for _, test := range []struct {
 		path  string
 		taken bool
@@ -89,18 +86,18 @@ func TestListenControlRefuses(t *testing.T) {
 		{filepath.Join(dir, "missing", "c.sock"), false, "no such file or directory"},
 		{longest + "x", false, "the path has 108 bytes, a unix socket allows 107: give a shorter one with --control"},
 	} {
-		_, _, err := listenControl(test.path)
+		_, _, err := Listen(test.path)
 		if err == nil || errors.Is(err, sockets.ErrTaken) != test.taken || !strings.Contains(err.Error(), test.want) || !strings.HasPrefix(err.Error(), "control socket "+test.path+": ") {
 			t.Errorf("%s: %v, want %s", test.path, err, test.want)
 		}
-		if held, _ := sockets.Locked(ControlLock(test.path)); held {
+		if held, _ := sockets.Locked(LockPath(test.path)); held {
 			t.Errorf("%s: its lock was kept", test.path)
 		}
 	}
 	if text, err := os.ReadFile(file); string(text) != "precious" {
 		t.Errorf("the file has %q, %v", text, err)
 	}
-	l, lock, err := listenControl(longest)
+	l, lock, err := Listen(longest)
 	if err != nil {
 		t.Fatalf("a path of %d bytes: %v", len(longest), err)
 	}
@@ -133,7 +130,7 @@ func TestPrivateDir(t *testing.T) {
 		{link, "is not a directory of mode 0700"}, // somebody else may turn it elsewhere
 		{file, "runtime directory: mkdir"},
 	} {
-		err := privateDir(test.path)
+		err := PrivateDir(test.path)
 		switch {
 		case test.want == "" && err != nil:
 			t.Errorf("%s: %v", test.path, err)
@@ -148,47 +145,11 @@ func TestPrivateDir(t *testing.T) {
 
 func TestRuntimeDir(t *testing.T) {
 	t.Setenv("XDG_RUNTIME_DIR", "/run/user/1000")
-	if got := ControlPath("blog"); got != "/run/user/1000/cluster/blog.sock" {
+	if got := SocketPath("blog"); got != "/run/user/1000/cluster/blog.sock" {
 		t.Error(got)
 	}
 	t.Setenv("XDG_RUNTIME_DIR", "")
-	if got, want := ControlPath("blog"), fmt.Sprintf("/tmp/cluster-%d/blog.sock", os.Getuid()); got != want {
+	if got, want := SocketPath("blog"), fmt.Sprintf("/tmp/cluster-%d/blog.sock", os.Getuid()); got != want {
 		t.Errorf("%s, want %s", got, want)
-	}
-}
-
-// What a request gets that cannot be read, or comes when the loop has ended.
-func TestRoutes(t *testing.T) {
-	m := &Master{version: "v1", loop: &loop{events: make(chan event)}, done: make(chan struct{})}
-	close(m.done)
-	handler := m.controlHandler()
-	for _, test := range []struct {
-		method, path, body string
-		status             int
-		want               string
-	}{
-		{"GET", "/v1/version", "", http.StatusOK, `{"version":"v1"}`},
-		{"GET", "/v1/stacks", "", http.StatusServiceUnavailable, `{"error":"the cluster has stopped"}`},
-		{"POST", "/v1/restart", "", http.StatusConflict, `{"error":"the cluster has stopped"}`},
-		{"POST", "/v1/restart", "{", http.StatusBadRequest, `{"error":"request body: unexpected EOF"}`},
-		{"POST", "/v1/restart", `{"wait":"never"}`, http.StatusBadRequest, `{"error":"wait \"never\": give ready or drained"}`},
-		{"POST", "/v1/scale", `{"to":2}`, http.StatusConflict, `{"error":"the cluster has stopped"}`},
-		{"POST", "/v1/scale", `{"to":"two"}`, http.StatusBadRequest, "request body: json:"},
-		{"POST", "/v1/scale", strings.Repeat(" ", 65<<10) + `{"to":2}`, http.StatusBadRequest, "request body: http: request body too large"},
-		{"POST", "/v1/stop", "nonsense", http.StatusBadRequest, "request body: invalid character"},
-		{"POST", "/v1/stop", "", http.StatusServiceUnavailable, "the cluster has stopped"},
-		{"POST", "/v1/reopen-logs", "", http.StatusInternalServerError, "the cluster has stopped"},
-		{"GET", "/v1/restart", "", http.StatusMethodNotAllowed, ""},
-		{"POST", "/v1/status", "", http.StatusMethodNotAllowed, ""},
-		{"GET", "/", "", http.StatusNotFound, ""},
-	} {
-		w := httptest.NewRecorder()
-		handler.ServeHTTP(w, httptest.NewRequest(test.method, test.path, strings.NewReader(test.body)))
-		if w.Code != test.status || !strings.Contains(w.Body.String(), test.want) {
-			t.Errorf("%s %s %.40q: %d %s, want %d with %s", test.method, test.path, test.body, w.Code, w.Body, test.status, test.want)
-		}
-		if strings.HasPrefix(test.want, "{") && (w.Header().Get("Content-Type") != "application/json" || !json.Valid(w.Body.Bytes())) {
-			t.Errorf("%s %s: no JSON: %q %s", test.method, test.path, w.Header(), w.Body)
-		}
 	}
 }

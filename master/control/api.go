@@ -82,12 +82,15 @@ func New(cluster Cluster, events Journal, log *slog.Logger, done <-chan struct{}
 }
 
 // Server is the API on the control socket. Its listener is to be served by Serve.
-type Server struct{ http *http.Server }
+type Server struct {
+	http *http.Server
+	door *door
+}
 
 // Server makes the server of the control socket.
 func (a *API) Server() *Server {
 	d := newDoor(a, false)
-	return &Server{&http.Server{
+	return &Server{door: d, http: &http.Server{
 		Handler: a.onlyOwner(d), ReadHeaderTimeout: a.readPatience, IdleTimeout: a.readPatience, ConnState: stateOf, ConnContext: withPeer,
 		MaxHeaderBytes: maxBody, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 	}}

@@ -41,7 +41,10 @@ type client struct {
 	http *http.Client
 }
 
-func newClient(c *cli.Context) *client {
+func newClient(c *cli.Context) *client { return newPatientClient(c, answerPatience) }
+
+// newPatientClient is one that waits so long for the beginning of an answer.
+func newPatientClient(c *cli.Context, patience time.Duration) *client {
 	sources := configs.Sources{Flags: map[string][]string{}, Lookup: os.LookupEnv, File: c.String("config")}
 	for _, name := range controlNames {
 		sources.Flags[name] = []string{c.String(name)}
@@ -50,7 +53,7 @@ func newClient(c *cli.Context) *client {
 	if path == "" {
 		path = control.SocketPath(name)
 	}
-	client := dialClient(path, answerPatience)
+	client := dialClient(path, patience)
 	client.file = err
 	return client
 }

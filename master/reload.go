@@ -155,5 +155,8 @@ func readToken(log *slog.Logger, c configs.Config) (string, error) {
 	if open {
 		log.Warn("other users can read the token of the metrics address: chmod o-r it", "path", c.MetricsTokenFile)
 	}
+	if err == nil && token == "" && c.Page && !control.Loopback(c.Metrics) {
+		log.Warn("whoever reaches the metrics address sees the status, with the paths of requests: give --metrics-token-file, or --page=false", "metrics", c.Metrics)
+	}
 	return token, err
 }

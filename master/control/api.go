@@ -92,7 +92,7 @@ func (a *API) Server() *Server {
 	d := newDoor(a, false)
 	return &Server{door: d, http: &http.Server{
 		Handler: a.onlyOwner(d), ReadHeaderTimeout: a.readPatience, IdleTimeout: a.readPatience, ConnState: stateOf, ConnContext: withPeer,
-		MaxHeaderBytes: maxBody, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+		MaxHeaderBytes: maxBody, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelError),
 	}}
 }
 

@@ -46,9 +46,9 @@ func (p *Public) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.rest.ServeHTTP(w, r)
 		return
 	}
-	shown := path == "/page" || strings.HasPrefix(path, "/page/")
+	shown := p.page != nil && access.Page && (path == "/page" || strings.HasPrefix(path, "/page/"))
 	// The page itself holds nothing of the cluster, and it is what asks a person for the token.
-	if !(shown && access.Page) && !bears(r, access.Token) {
+	if !shown && !bears(r, access.Token) {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="cluster"`)
 		p.api.refuse(w, &refusal{http.StatusUnauthorized, fmt.Errorf("a token is needed: Authorization: Bearer TOKEN, as in the file of --metrics-token-file")})
 		return
@@ -66,7 +66,7 @@ func (p *Public) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.door.ServeHTTP(w, r)
 	case p.page != nil && path == "/":
 		http.Redirect(w, r, "/page", http.StatusFound)
-	case p.page != nil && shown:
+	case shown:
 		w.Header().Set("Content-Security-Policy", "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Referrer-Policy", "no-referrer")
@@ -88,4 +88,14 @@ func (p *Public) expects(host string) bool {
 	}
 	host = strings.TrimSuffix(host, ".")
 	return strings.EqualFold(host, "localhost") || p.host != "" && strings.EqualFold(host, p.host)
+}
+
+// Loopback says whether only this machine reaches an address, HOST:PORT.
+func Loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
 }

@@ -340,3 +340,15 @@ func TestReadToken(t *testing.T) {
 		}
 	}
 }
+
+func TestLoopback(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string]bool{
+		"127.0.0.1:9394": true, "127.1.2.3:0": true, "[::1]:9394": true, "localhost:9394": true,
+		":9394": false, "0.0.0.0:9394": false, "[::]:9394": false, "10.0.0.7:9394": false, "example.com:9394": false, "127.0.0.1": false,
+	} {
+		if got := Loopback(address); got != want {
+			t.Errorf("%s: %v", address, got)
+		}
+	}
+}

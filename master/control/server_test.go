@@ -486,3 +486,21 @@ func TestFollowers(t *testing.T) {
 		t.Errorf("who follows nothing: %s %s", res.Status, text)
 	}
 }
+
+// What bounds the time of a request's body does not end an answer that lasts longer.
+func TestAnswersLast(t *testing.T) {
+	t.Parallel()
+	cluster := &fakeCluster{}
+	cluster.endless.Store(true)
+	s := serve(t, cluster, nil, func(a *API) { a.readPatience = 50 * time.Millisecond })
+	res, err := s.http.Post("http://cluster/v1/restart", "application/json", strings.NewReader(`{"wait":"ready"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	for begun := time.Now(); time.Since(begun) < 500*time.Millisecond; {
+		if _, err := io.ReadFull(res.Body, make([]byte, 100)); err != nil {
+			t.Fatalf("it ends after %v: %v", time.Since(begun), err)
+		}
+	}
+}

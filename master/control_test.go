@@ -168,10 +168,14 @@ func TestProfile(t *testing.T) {
 func TestRestartSlots(t *testing.T) {
 	t.Parallel()
 	s := &Snapshot{Wanted: 5, Workers: []WorkerView{
-		{Slot: 0, Generation: 2, State: plan.Ready, Settled: true}, {Slot: 0, Generation: 1, State: plan.Draining},
-		{Slot: 1, Generation: 1, State: plan.Ready, Settled: true}, {Slot: 1, Generation: 2, State: plan.Ready},
-		{Slot: 2, Generation: 1, State: plan.Ready, Settled: true}, {Slot: 2, Generation: 2, State: plan.Starting},
-		{Slot: 3, Generation: 1, State: plan.Ready, Settled: true}, {Slot: 9, Generation: 2, State: plan.Ready, Settled: true},
+		{Slot: 0, Generation: 2, State: plan.Ready, Settled: true},
+		{Slot: 0, Generation: 1, State: plan.Draining},
+		{Slot: 1, Generation: 1, State: plan.Ready, Settled: true},
+		{Slot: 1, Generation: 2, State: plan.Ready},
+		{Slot: 2, Generation: 1, State: plan.Ready, Settled: true},
+		{Slot: 2, Generation: 2, State: plan.Starting},
+		{Slot: 3, Generation: 1, State: plan.Ready, Settled: true},
+		{Slot: 9, Generation: 2, State: plan.Ready, Settled: true},
 		{Slot: 4, Generation: 2, State: plan.Waiting},
 	}}
 	for _, test := range []struct {

@@ -50,7 +50,7 @@ func TestDocument(t *testing.T) {
 				t.Errorf("%s: %s is not explained", there[i], name)
 			}
 		}
-		example := regexp.MustCompile("(?s)\n```\n"+r.method+" "+regexp.QuoteMeta(r.path)+`(\?\S+)?( \{[^\n]*\})?`+"\n\n(.+?)\n```").FindStringSubmatch(s)
+		example := regexp.MustCompile("(?s)\n```\n" + r.method + " " + regexp.QuoteMeta(r.path) + `(\?\S+)?( \{[^\n]*\})?` + "\n\n(.+?)\n```").FindStringSubmatch(s)
 		if example == nil {
 			t.Errorf("%s has no request with an answer", there[i])
 			continue

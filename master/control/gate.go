@@ -10,13 +10,14 @@ import (
 
 const (
 	// silencePatience is how long a connection may be silent while another one waits for its place. A program connects and
-	// asks at once, so that is a client that has stopped, or one that keeps the connection for its next request.
-	silencePatience = 250 * time.Millisecond
+	// asks at once, so that is a client that has stopped, or one that keeps the connection for its next request. A thousand
+	// silent clients keep an operator waiting for three times as long.
+	silencePatience = time.Second
 	lookInterval    = 50 * time.Millisecond // how often the silent ones are looked for while somebody waits
 )
 
-// gate is a listener that has so many connections open at a time. Others wait in the kernel's queue; the silent ones are
-// closed for them.
+// gate is a listener that has so many connections open at a time. Others wait in the kernel's queue; the one that has
+// been silent for longest is closed for them.
 type gate struct {
 	net.Listener
 	places chan struct{}
@@ -64,7 +65,9 @@ func (g *gate) enter() bool {
 			return true
 		default:
 		}
-		g.closeSilent(time.Now().Add(-silencePatience))
+		if g.closeOldest(time.Now().Add(-silencePatience)) {
+			continue
+		}
 		select {
 		case g.places <- struct{}{}:
 			return true
@@ -75,19 +78,21 @@ func (g *gate) enter() bool {
 	}
 }
 
-// closeSilent closes the connections that have been silent since before.
-func (g *gate) closeSilent(before time.Time) {
+// closeOldest closes the connection that has been silent for longest, if that is since before; false: there is none.
+func (g *gate) closeOldest(before time.Time) bool {
 	g.mu.Lock()
-	var old []*guest
+	var oldest *guest
 	for v, since := range g.silent {
 		if since.Before(before) {
-			old = append(old, v)
+			oldest, before = v, since
 		}
 	}
 	g.mu.Unlock()
-	for _, v := range old {
-		v.Close()
+	if oldest == nil {
+		return false
 	}
+	oldest.Close()
+	return true
 }
 
 func (g *gate) note(v *guest, silent bool) {

@@ -32,6 +32,9 @@ type Config struct {
 	Batch      int           // requests that a thread of pool queue takes at once
 	Metrics    string        // host:port, or "off"
 
+	MetricsTokenFile string // with the token that the metrics address asks for; empty: none is
+	Page             bool   // the page and the read-only API are on the metrics address
+
 	Program []string // argv of the workers; empty: the reference application
 	Chdir   string   // working directory of the workers, resolved anew for each generation; empty: the master's
 	User    string   // that the workers run as, name or number; empty: the master's
@@ -90,6 +93,7 @@ func Default() Config {
 		Batch:        1,
 		Engine:       "nethttp",
 		Metrics:      "127.0.0.1:9394",
+		Page:         true,
 		QueueDepth:   1024,
 		QueueTimeout: 30 * time.Second,
 		HeadTimeout:  15 * time.Second,

@@ -35,6 +35,9 @@ var schema = slices.Concat(
 		},
 		number("backlog", Fixed, 0, 1<<20, "connections that may wait in a listener; 0: as many as the system allows (net.core.somaxconn)", func(c *Config) *int { return &c.Backlog }),
 		text("metrics", Fixed, "address of /metrics, /livez and /readyz, or off", func(c *Config) *string { return &c.Metrics }),
+		text("metrics-token-file", Live, "file with the token that the metrics address asks for, but for /livez and /readyz", func(c *Config) *string { return &c.MetricsTokenFile }).
+			without("no token is asked for"),
+		toggle("page", Live, "serve the page and read-only API on the metrics address", func(c *Config) *bool { return &c.Page }),
 		text("name", Fixed, "name of the cluster: names its control socket", func(c *Config) *string { return &c.Name }),
 		text("control", Fixed, "path of the control socket", func(c *Config) *string { return &c.Control }).
 			without("$XDG_RUNTIME_DIR/cluster/NAME.sock, else /tmp/cluster-UID/NAME.sock"),

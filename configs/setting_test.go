@@ -16,7 +16,7 @@ var others = map[string]struct{ written, text string }{
 	"mode":    {"inprocess", ""},
 	"workers": {"7", ""}, "threads": {"9", ""}, "max-workers": {"99", ""}, "max-threads": {"40", ""},
 	"dispatch": {"shared", ""}, "pool": {"queue", ""}, "engine": {"fasthttp", ""}, "gvl": {"true", ""}, "os-threads": {"true", ""}, "busy-poll": {"50000ns", "50µs"}, "batch": {"4", ""},
-	"bind": {"tcp://127.0.0.1:8080", ""}, "backlog": {"128", ""}, "metrics": {"off", ""}, "name": {"blog", ""}, "control": {"/run/blog.sock", ""},
+	"bind": {"tcp://127.0.0.1:8080", ""}, "backlog": {"128", ""}, "metrics": {"off", ""}, "metrics-token-file": {"token", ""}, "page": {"false", ""}, "name": {"blog", ""}, "control": {"/run/blog.sock", ""},
 	"max-connections": {"1000", ""}, "max-requests-per-connection": {"100", ""}, "queue-depth": {"16", ""},
 	"max-head": {"8KiB", ""}, "max-body": {"10MB", "10000000"}, "buffer-body": {"131072", "128KiB"}, "buffer-response": {"1024KiB", "1MiB"},
 	"queue-timeout": {"1500ms", "1.5s"}, "head-timeout": {"31s", ""}, "body-timeout": {"32s", ""}, "idle-timeout": {"120s", "2m"}, "write-timeout": {"33s", ""},

@@ -1,6 +1,9 @@
 package ipc
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Type says what a message of the control channel is. Unknown fields of a message are ignored, an unknown type is
 // answered by Error; so a master and a worker of different ages understand each other within the Protocol range.
@@ -27,8 +30,9 @@ const (
 
 // In both directions.
 const (
-	Stacks Type = "stacks" // asked with an ID; answered with the same ID and a memfd that holds the goroutine stacks
-	Error  Type = "error"  // Text says what was not understood or what went wrong
+	Stacks  Type = "stacks"  // asked with an ID; answered with the same ID and a memfd that holds the goroutine stacks
+	Profile Type = "profile" // asked with an ID, the kind as Text and a Length; answered with the same ID and a memfd that holds it, or Text
+	Error   Type = "error"   // Text says what was not understood or what went wrong
 )
 
 // Message is one packet of the control channel. Which fields mean something depends on the Type.
@@ -43,6 +47,8 @@ type Message struct {
 	Left        int    `json:"left,omitempty"`
 	ID          uint64 `json:"id,omitempty"`
 	Text        string `json:"text,omitempty"`
+
+	Length time.Duration `json:"length,omitempty"`
 
 	Limits *Limits `json:"limits,omitempty"`
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/prefork/cluster/ipc"
 	"github.com/prefork/cluster/ipc/scoreboard"
 	"github.com/prefork/cluster/master/api"
+	"github.com/prefork/cluster/master/control"
 	"github.com/prefork/cluster/master/logs"
 	"github.com/prefork/cluster/master/plan"
 	"github.com/prefork/cluster/metrics"
@@ -24,7 +25,7 @@ import (
 func bound(t *testing.T, slots int, change func(*configs.Config), binds ...string) (*Master, string) {
 	t.Helper()
 	t.Setenv("XDG_RUNTIME_DIR", socketDir(t))
-	if err := privateDir(RuntimeDir()); err != nil {
+	if err := control.PrivateDir(control.RuntimeDir()); err != nil {
 		t.Fatal(err)
 	}
 	c := configs.Default()
@@ -82,7 +83,7 @@ func TestBindSettings(t *testing.T) {
 			want = append(want, api.Backlog{Bind: tcp, Slot: slot, Limit: 9})
 		}
 		want = append(want, api.Backlog{Bind: "unix://" + path, Slot: "all", Waiting: 1, Limit: 9})
-		s := m.status()
+		s := m.Status()
 		if len(s.Backlogs) != len(want) {
 			t.Fatalf("%s: backlogs %v, want %v", test.dispatch, s.Backlogs, want)
 		}

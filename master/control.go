@@ -1,144 +1,28 @@
 package master
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
-	"net"
-	"net/http"
-	"os"
-	"path/filepath"
-	"strconv"
-	"syscall"
+	"iter"
+	"log/slog"
+	"reflect"
 	"time"
 
+	"github.com/prefork/cluster/ipc/profile"
 	"github.com/prefork/cluster/master/api"
+	"github.com/prefork/cluster/master/control"
 	"github.com/prefork/cluster/master/plan"
-	"github.com/prefork/cluster/master/sockets"
 )
 
-// route is one line of the control API: HTTP and JSON over the control socket.
-type route struct {
-	pattern string
-	handle  func(m *Master, w http.ResponseWriter, r *http.Request)
-}
-
-var routes = []route{
-	{"GET /v1/status", (*Master).serveStatus},
-	{"GET /v1/version", (*Master).serveVersion},
-	{"GET /v1/stacks", (*Master).serveStacks},
-	{"GET /v1/events", (*Master).serveEvents},
-	{"POST /v1/restart", (*Master).serveRestart},
-	{"POST /v1/scale", (*Master).serveScale},
-	{"POST /v1/stop", (*Master).serveStop},
-	{"POST /v1/reopen-logs", (*Master).serveReopen},
-	{"POST /v1/reload", (*Master).serveReload},
-}
-
-func (m *Master) controlHandler() http.Handler {
-	mux := http.NewServeMux()
-	for _, r := range routes {
-		mux.HandleFunc(r.pattern, func(w http.ResponseWriter, q *http.Request) { r.handle(m, w, q) })
-	}
-	return mux
-}
-
-// maxSocketPath is the room in sockaddr_un.sun_path, less the terminating zero (unix(7)).
-const maxSocketPath = 107
-
-// listenControl opens the control socket. A stale one, that nobody listens on, is taken over; a living one is not.
-func listenControl(path string) (net.Listener, *sockets.Lock, error) {
-	if len(path) > maxSocketPath {
-		return nil, nil, fmt.Errorf("control socket %s: the path has %d bytes, a unix socket allows %d: give a shorter one with --control", path, len(path), maxSocketPath)
-	}
-	lock, err := sockets.TakeLock(ControlLock(path), fmt.Sprintf("pid %d", os.Getpid()))
-	var held *sockets.HeldError
-	if errors.As(err, &held) {
-		return nil, nil, fmt.Errorf("control socket %s: %w: a cluster runs there already (%s; `cluster status --control %s` shows it); give this one another --name", path, sockets.ErrTaken, held.Holder, path)
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("control socket %s: %w", path, err)
-	}
-	l, err := listenUnix(path)
-	if err != nil {
-		lock.Release()
-		return nil, nil, err
-	}
-	return l, lock, nil
-}
-
-// listenUnix is called by the one who has the lock.
-func listenUnix(path string) (net.Listener, error) {
-	if c, err := net.Dial("unix", path); err == nil {
-		c.Close()
-		return nil, fmt.Errorf("control socket %s: %w: another program listens there; give another --control", path, sockets.ErrTaken)
-	}
-	if st, err := os.Lstat(path); err == nil {
-		if st.Mode()&os.ModeSocket == 0 {
-			return nil, fmt.Errorf("control socket %s: a file that is no socket is in the way; move it or give another --control", path)
-		}
-		_ = os.Remove(path)
-	}
-	old := syscall.Umask(0o177) // the socket is born 0600
-	l, err := net.Listen("unix", path)
-	syscall.Umask(old)
-	if err != nil {
-		return nil, fmt.Errorf("control socket %s: %w", path, err)
-	}
-	return l, nil
-}
-
-// ControlLock is the lock of a control socket: the master has it from before its first bind until it ends.
-func ControlLock(path string) string { return path + ".lock" }
-
-// privateDir makes a directory that only this user can enter, or checks that it is one: else another user could have put
-// a socket there for us to talk to.
-func privateDir(path string) error {
-	if err := os.MkdirAll(path, 0o700); err != nil {
-		return fmt.Errorf("runtime directory: %w", err)
-	}
-	st, err := os.Lstat(path)
-	if err != nil {
-		return fmt.Errorf("runtime directory: %w", err)
-	}
-	owner := st.Sys().(*syscall.Stat_t).Uid
-	if !st.IsDir() || int(owner) != os.Getuid() || st.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("runtime directory %s is not a directory of mode 0700 that belongs to this user (uid %d): remove it, or set XDG_RUNTIME_DIR to another place", path, os.Getuid())
-	}
-	return nil
-}
-
-// RuntimeDir is where control sockets and locks are unless a path is given.
-func RuntimeDir() string {
-	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
-		return filepath.Join(dir, "cluster")
-	}
-	return fmt.Sprintf("/tmp/cluster-%d", os.Getuid())
-}
-
-// ControlPath is the control socket of a cluster by name.
-func ControlPath(name string) string { return filepath.Join(RuntimeDir(), name+".sock") }
-
-func answer(w http.ResponseWriter, status int, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v)
-}
-
-func refuse(w http.ResponseWriter, status int, err error) {
-	answer(w, status, api.Failure{Error: err.Error()})
-}
+// These methods are the control.Cluster of the API: each hands a request to the loop and waits for its reply.
 
 // ask hands a request to the loop and waits for its reply.
-func ask[T any](m *Master, ctx context.Context, ev event, reply chan T) (T, error) {
+func ask[T any](ctx context.Context, m *Master, ev event, reply chan T) (T, error) {
 	var zero T
 	select {
 	case m.loop.events <- ev:
 	case <-m.done:
-		return zero, errors.New("the cluster has stopped")
+		return zero, control.ErrEnded
 	case <-ctx.Done():
 		return zero, ctx.Err()
 	}
@@ -146,193 +30,142 @@ func ask[T any](m *Master, ctx context.Context, ev event, reply chan T) (T, erro
 	case v := <-reply:
 		return v, nil
 	case <-m.done:
-		return zero, errors.New("the cluster has stopped")
+		return zero, control.ErrEnded
 	case <-ctx.Done():
 		return zero, ctx.Err()
 	}
 }
 
-func (m *Master) serveStatus(w http.ResponseWriter, _ *http.Request) {
-	answer(w, http.StatusOK, m.status())
-}
-
-func (m *Master) serveVersion(w http.ResponseWriter, _ *http.Request) {
-	answer(w, http.StatusOK, map[string]string{"version": m.version})
-}
-
-func (m *Master) serveStacks(w http.ResponseWriter, r *http.Request) {
+// Stacks are those of the master and all workers.
+func (m *Master) Stacks(ctx context.Context) ([]api.StackDump, error) {
 	reply := make(chan []api.StackDump, 1)
-	dumps, err := ask(m, r.Context(), stacksRequest{reply: reply}, reply)
-	if err != nil {
-		refuse(w, http.StatusServiceUnavailable, err)
-		return
-	}
-	answer(w, http.StatusOK, dumps)
+	return ask(ctx, m, stacksRequest{reply: reply}, reply)
 }
 
-// unread is how long a reader of events may take nothing before it is cut off.
-const unread = 10 * time.Second
-
-// serveEvents writes the kept events after ?since, a line of JSON each, and with ?follow new ones until the cluster has stopped.
-func (m *Master) serveEvents(w http.ResponseWriter, r *http.Request) {
-	since, err := strconv.ParseUint(cmp.Or(r.FormValue("since"), "0"), 10, 64)
-	follow, noBool := strconv.ParseBool(cmp.Or(r.FormValue("follow"), "false"))
-	if err != nil || noBool != nil {
-		refuse(w, http.StatusBadRequest, errors.New("give since=ID, the number of an event, and follow=true or false"))
-		return
+// Profile is one of a worker, or of the master.
+func (m *Master) Profile(ctx context.Context, slot int, kind string, length time.Duration) ([]byte, error) {
+	if slot == control.Master {
+		return profile.Take(kind, length, ctx.Done())
 	}
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
-	if follow {
-		go func() {
-			select {
-			case <-m.done: // what has happened until now is still written
-				cancel()
-			case <-ctx.Done():
-			}
-		}()
-	} else {
-		cancel()
-	}
-	w.Header().Set("Content-Type", "application/x-ndjson")
-	w.Header().Set("Connection", "close") // else the deadline would hold for the next answer too
-	w.WriteHeader(http.StatusOK)
-	lines, control := json.NewEncoder(w), http.NewResponseController(w)
-	_ = control.Flush() // the answer has begun, if nothing happens for long
-	for e := range m.journal.Follow(ctx, since) {
-		_ = control.SetWriteDeadline(time.Now().Add(unread))
-		if lines.Encode(e) != nil || control.Flush() != nil {
-			return
-		}
-	}
+	reply := make(chan profileReply, 1)
+	got, err := ask(ctx, m, profileRequest{slot: slot, kind: kind, length: length, reply: reply}, reply)
+	return got.data, errors.Join(err, got.err)
 }
 
-func (m *Master) serveScale(w http.ResponseWriter, r *http.Request) {
-	var body api.ScaleRequest
-	if err := read(r, &body); err != nil {
-		refuse(w, http.StatusBadRequest, err)
-		return
-	}
+// Scale sets the number of workers, or changes it if to is 0.
+func (m *Master) Scale(ctx context.Context, to, by int) (workers int, err error) {
 	reply := make(chan scaleReply, 1)
-	got, err := ask(m, r.Context(), scaleRequest{to: body.To, by: body.By, reply: reply}, reply)
-	if err == nil {
-		err = got.err
-	}
-	if err != nil {
-		refuse(w, http.StatusConflict, err)
-		return
-	}
-	answer(w, http.StatusOK, api.ScaleAnswer{Workers: got.workers})
+	got, err := ask(ctx, m, scaleRequest{to: to, by: by, reply: reply}, reply)
+	return got.workers, errors.Join(err, got.err)
 }
 
-// serveReload answers when the configuration was read; workers that are to be replaced are not waited for.
-func (m *Master) serveReload(w http.ResponseWriter, r *http.Request) {
-	reply := make(chan *api.Reload, 1)
-	got, err := ask(m, r.Context(), reloadRequest{reply: reply}, reply)
-	if err != nil {
-		refuse(w, http.StatusConflict, err)
-		return
-	}
-	answer(w, http.StatusOK, got)
-}
-
-func (m *Master) serveStop(w http.ResponseWriter, r *http.Request) {
-	var body api.StopRequest
-	if err := read(r, &body); err != nil {
-		refuse(w, http.StatusBadRequest, err)
-		return
-	}
-	reply := make(chan struct{}, 1)
-	if _, err := ask(m, r.Context(), stopRequest{now: body.Now, reply: reply}, reply); err != nil {
-		refuse(w, http.StatusServiceUnavailable, err)
-		return
-	}
-	answer(w, http.StatusAccepted, struct{}{})
-}
-
-func (m *Master) serveReopen(w http.ResponseWriter, r *http.Request) {
+// SetThreads sets how many threads each worker has.
+func (m *Master) SetThreads(ctx context.Context, threads int) error {
 	reply := make(chan error, 1)
-	err, gone := ask(m, r.Context(), reopenRequest{reply: reply}, reply)
-	if err = errors.Join(err, gone); err != nil {
-		refuse(w, http.StatusInternalServerError, err)
-		return
-	}
-	answer(w, http.StatusOK, struct{}{})
+	err, ended := ask(ctx, m, threadsRequest{to: threads, reply: reply}, reply)
+	return errors.Join(err, ended)
 }
 
-func (m *Master) serveRestart(w http.ResponseWriter, r *http.Request) {
-	var body api.RestartRequest
-	if err := read(r, &body); err != nil {
-		refuse(w, http.StatusBadRequest, err)
-		return
-	}
-	if body.Wait != "" && body.Wait != "ready" && body.Wait != "drained" {
-		refuse(w, http.StatusBadRequest, fmt.Errorf("wait %q: give ready or drained", body.Wait))
-		return
-	}
+// SetLogLevel sets the least that is logged, until the configuration is read anew.
+func (m *Master) SetLogLevel(ctx context.Context, level slog.Level) (before slog.Level, err error) {
+	reply := make(chan slog.Level, 1)
+	return ask(ctx, m, levelRequest{level: level, reply: reply}, reply)
+}
+
+// Reload reads the configuration anew.
+func (m *Master) Reload(ctx context.Context) (*api.Reload, error) {
+	reply := make(chan *api.Reload, 1)
+	return ask(ctx, m, reloadRequest{reply: reply}, reply)
+}
+
+// Stop begins the end of the cluster.
+func (m *Master) Stop(ctx context.Context, now bool) error {
+	reply := make(chan struct{}, 1)
+	_, err := ask(ctx, m, stopRequest{now: now, reply: reply}, reply)
+	return err
+}
+
+// ReopenLogs opens the log files anew.
+func (m *Master) ReopenLogs(ctx context.Context) error {
+	reply := make(chan error, 1)
+	err, ended := ask(ctx, m, reopenRequest{reply: reply}, reply)
+	return errors.Join(err, ended)
+}
+
+// Restart begins a rolling restart.
+func (m *Master) Restart(ctx context.Context) (generation int, err error) {
 	reply := make(chan restartReply, 1)
-	got, err := ask(m, r.Context(), restartRequest{reply: reply}, reply)
-	if err == nil {
-		err = got.err
-	}
-	if err != nil {
-		refuse(w, http.StatusConflict, err)
-		return
-	}
-	w.Header().Set("Content-Type", "application/x-ndjson")
-	w.WriteHeader(http.StatusOK)
-	m.follow(r.Context(), w, got.generation, body.Wait)
+	got, err := ask(ctx, m, restartRequest{reply: reply}, reply)
+	return got.generation, errors.Join(err, got.err)
 }
 
-// follow writes how a restart goes until it is over; a superseded one goes on as its successor.
-func (m *Master) follow(ctx context.Context, w http.ResponseWriter, generation int, wait string) {
-	lines := json.NewEncoder(w)
-	var last api.RestartProgress
-	for {
-		snap := m.loop.snapshot.Load()
-		ro := snap.rollout(generation)
-		for ro != nil && ro.Outcome == plan.Superseded {
-			generation = ro.By
-			ro = snap.rollout(generation)
-		}
-		if ro == nil {
-			// The loop has not published it yet, or so many restarts have followed that it is forgotten: then the newest counts.
-			if n := len(snap.Rollouts); n > 0 && snap.Rollouts[0].Generation > generation {
-				generation = snap.Rollouts[n-1].Generation
-				continue
+// Progress yields how a restart goes until it is over; a superseded one goes on as its successor.
+func (m *Master) Progress(ctx context.Context, generation int, wait string) iter.Seq[api.RestartProgress] {
+	return func(yield func(api.RestartProgress) bool) {
+		var last api.RestartProgress
+		for {
+			snap := m.loop.snapshot.Load()
+			ro := snap.rollout(generation)
+			for ro != nil && ro.Outcome == plan.Superseded {
+				generation = ro.By
+				ro = snap.rollout(generation)
 			}
-		} else {
-			p := api.RestartProgress{Rollout: *ro, Workers: snap.Wanted}
-			over := ro.Outcome == plan.Done || ro.Outcome == plan.Aborted || ro.Outcome == plan.Cancelled
-			p.Final = wait == "" || over && (wait == "ready" || ro.Drained || ro.Outcome == plan.Cancelled)
-			if p != last {
-				last = p
-				if lines.Encode(p) != nil || http.NewResponseController(w).Flush() != nil {
+			if ro == nil {
+				// The loop has not published it yet, or so many restarts have followed that it is forgotten: then the newest counts.
+				if n := len(snap.Rollouts); n > 0 && snap.Rollouts[0].Generation > generation {
+					generation = snap.Rollouts[n-1].Generation
+					continue
+				}
+			} else {
+				p := api.RestartProgress{Rollout: *ro, Workers: snap.Wanted, Surge: snap.Surge, Slots: snap.slots(ro)}
+				over := ro.Outcome == plan.Done || ro.Outcome == plan.Aborted || ro.Outcome == plan.Cancelled
+				p.Final = wait == "" || over && (wait == "ready" || ro.Drained || ro.Outcome == plan.Cancelled)
+				if !reflect.DeepEqual(p, last) {
+					last = p
+					if !yield(p) {
+						return
+					}
+				}
+				if p.Final {
 					return
 				}
 			}
-			if p.Final {
+			select {
+			case <-snap.Changed:
+			case <-m.done:
+				return
+			case <-ctx.Done():
 				return
 			}
 		}
-		select {
-		case <-snap.Changed:
-		case <-m.done:
-			return
-		case <-ctx.Done():
-			return
+	}
+}
+
+// slots says how each wanted slot stands in a restart: those of one that goes back, towards the generation before.
+func (s *Snapshot) slots(ro *plan.Rollout) []string {
+	target, n := ro.Generation, s.Wanted
+	if ro.Outcome == plan.Returning || ro.Outcome == plan.Aborted {
+		target = ro.From
+	}
+	if s.InProcess {
+		n = 1
+	}
+	all := make([]string, n)
+	for i := range all {
+		all[i] = api.SlotOld
+	}
+	for _, w := range s.Workers {
+		if w.Generation != target || w.Slot >= n {
+			continue
+		}
+		switch {
+		case w.State == plan.Starting:
+			all[w.Slot] = api.SlotStarting
+		case w.State == plan.Ready && w.Settled:
+			all[w.Slot] = api.SlotReplaced
+		case w.State == plan.Ready:
+			all[w.Slot] = api.SlotSettling
 		}
 	}
-}
-
-func read(r *http.Request, v any) error {
-	d := json.NewDecoder(http.MaxBytesReader(nil, r.Body, 64<<10))
-	if err := d.Decode(v); err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("request body: %w", err)
-	}
-	return nil
-}
-
-func newControlServer(h http.Handler) *http.Server {
-	return &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 30 * time.Second}
+	return all
 }

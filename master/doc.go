@@ -8,6 +8,6 @@
 // too, names the actions that bring the actual state nearer to the wanted one. There is no mutex here.
 //
 // Where to look: what should be done is decided in package plan, without touching anything; the loop that does it is in
-// loop.go, what operators ask for in requests.go and control.go, and everything that touches the operating system in
-// machine.go, generation.go, front.go and the packages front, inboxes, keyring, logs, process and sockets.
+// loop.go, what operators ask for in requests.go (how it arrives: package control), and everything that touches the operating system in
+// machine.go, generation.go, front.go and the packages control, front, inboxes, keyring, logs, process and sockets.
 package master

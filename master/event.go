@@ -1,6 +1,7 @@
 package master
 
 import (
+	"log/slog"
 	"os"
 	"time"
 
@@ -45,6 +46,20 @@ type (
 		to    int
 		reply chan scaleReply
 	}
+	threadsRequest struct {
+		to    int
+		reply chan error
+	}
+	levelRequest struct {
+		level slog.Level
+		reply chan slog.Level
+	}
+	profileRequest struct {
+		slot   int
+		kind   string
+		length time.Duration
+		reply  chan profileReply
+	}
 	stopRequest struct {
 		now   bool
 		reply chan struct{}
@@ -56,6 +71,7 @@ type (
 	// loadedEvent: the configuration was read anew, or is wrong.
 	loadedEvent struct {
 		config configs.Config
+		token  string // of the metrics address
 		err    error
 	}
 )
@@ -69,6 +85,9 @@ func (keysEvent) isEvent()      {}
 func (restartRequest) isEvent() {}
 func (scaleRequest) isEvent()   {}
 func (stopRequest) isEvent()    {}
+func (threadsRequest) isEvent() {}
+func (levelRequest) isEvent()   {}
+func (profileRequest) isEvent() {}
 func (stacksRequest) isEvent()  {}
 func (reopenRequest) isEvent()  {}
 func (reloadRequest) isEvent()  {}
@@ -82,4 +101,9 @@ type restartReply struct {
 type scaleReply struct {
 	workers int
 	err     error
+}
+
+type profileReply struct {
+	data []byte
+	err  error
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prefork/cluster/configs"
 	"github.com/prefork/cluster/ipc"
+	"github.com/prefork/cluster/master/control"
 	"github.com/prefork/cluster/master/front"
 	"github.com/prefork/cluster/master/inboxes"
 	"github.com/prefork/cluster/master/journal"
@@ -47,10 +48,10 @@ func (m *Master) makeFront(r *recipe) error {
 	f := &frontProcess{program: g, config: ipc.WorkerConfig{MaxHead: int(m.config.MaxHead)}}
 	if m.config.Copied() {
 		folder := m.control + ".front"
-		if most := ipc.SlotSocket(folder, m.config.MaxWorkers-1); len(most) > maxSocketPath {
-			return &StartError{plan.ExitConfig, fmt.Errorf("socket %s of a worker: the path has %d bytes, a unix socket allows %d: give a shorter --control", most, len(most), maxSocketPath)}
+		if most := ipc.SlotSocket(folder, m.config.MaxWorkers-1); len(most) > control.MaxSocketPath {
+			return &StartError{plan.ExitConfig, fmt.Errorf("socket %s of a worker: the path has %d bytes, a unix socket allows %d: give a shorter --control", most, len(most), control.MaxSocketPath)}
 		}
-		if err := privateDir(folder); err != nil {
+		if err := control.PrivateDir(folder); err != nil {
 			return &StartError{plan.ExitConfig, err}
 		}
 		if f.private, err = sockets.NewPrivate(folder, m.config.Backlog); err != nil {

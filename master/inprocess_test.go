@@ -166,7 +166,7 @@ func TestStatusInProcess(t *testing.T) {
 	for _, at := range [][2]int{{0, 0}, {3, 0}, {3, 2}, {4, 1}} { // seat, thread
 		m.board.Cell(at[0], at[1]).Take()
 	}
-	got := m.status()
+	got := m.Status()
 	want := []api.Share{{Slot: 0, Busy: 1, Threads: 5, Requests: 3}, {Slot: 1, Busy: 2, Threads: 5, Requests: 7}, {Slot: 2, Busy: 1, Threads: 0, Requests: 11}}
 	if fmt.Sprint(got.Shares) != fmt.Sprint(want) || got.Mode != "inprocess" {
 		t.Errorf("mode %s, %+v; want %+v", got.Mode, got.Shares, want)
@@ -184,7 +184,7 @@ func TestStatusInProcess(t *testing.T) {
 	if states := threadStates(young); states != "free free free running free running" {
 		t.Errorf("young: %s", states)
 	}
-	if m := masterOf(t, &Snapshot{Wanted: 2, Slots: 2, Workers: s.Workers}); m.status().Shares != nil {
+	if m := masterOf(t, &Snapshot{Wanted: 2, Slots: 2, Workers: s.Workers}); m.Status().Shares != nil {
 		t.Error("worker processes have shares")
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/prefork/cluster/ipc"
+	"github.com/prefork/cluster/master/control"
 	"github.com/prefork/cluster/master/front"
 	"github.com/prefork/cluster/master/journal"
 	"github.com/prefork/cluster/master/plan"
@@ -34,17 +35,20 @@ type loop struct {
 	counted     map[int]plan.Outcome // by generation: what is in ended
 	ended       map[rolloutEnd]int64
 	level       *slog.LevelVar // of the log
+	allow       func(control.Access)
 	reloading   reloading
 	keysErr     error // of the last reading of the certificates; nil: it went well
 	dumps       map[uint64]*dumping
-	dumpID      uint64
+	profiles    map[plan.SeatID]*profiling
+	dumpID      uint64    // of the last request for stacks or a profile
+	setThreads  *int      // what the configuration said of threads when they were set by hand; nil: they were not
 	signalled   time.Time // when a signal asked for the end
 	listened    time.Time // when the heartbeats were looked at last
 	unswept     bool      // more lies in deserted inboxes than a turn may take
 }
 
 func newLoop(s *plan.Cluster, sys system, log *slog.Logger) *loop {
-	l := &loop{state: s, system: sys, log: log, events: make(chan event, 256), generations: map[int]int{1: s.Config.Threads}, workers: s.Config.Workers, most: s.Config.Workers, level: new(slog.LevelVar), dumps: map[uint64]*dumping{}, ended: map[rolloutEnd]int64{}, counted: map[int]plan.Outcome{}}
+	l := &loop{state: s, system: sys, log: log, events: make(chan event, 256), generations: map[int]int{1: s.Config.Threads}, workers: s.Config.Workers, most: s.Config.Workers, level: new(slog.LevelVar), allow: func(control.Access) {}, dumps: map[uint64]*dumping{}, profiles: map[plan.SeatID]*profiling{}, ended: map[rolloutEnd]int64{}, counted: map[int]plan.Outcome{}}
 	if s.Config.Fronted() {
 		l.front = &front.Front{}
 	}
@@ -225,25 +229,12 @@ func (l *loop) handle(ev event, now time.Time) {
 		l.frontReady(ev.pid, now)
 	case signalEvent:
 		l.signal(ev.signal, now)
-	case restartRequest:
-		g, err := l.restart(now)
-		ev.reply <- restartReply{g, err}
-	case scaleRequest:
-		n, err := l.scale(ev)
-		ev.reply <- scaleReply{n, err}
-	case stopRequest:
-		l.stop(ev.now)
-		ev.reply <- struct{}{}
-	case stacksRequest:
-		l.startDump(ev.reply, now)
-	case reloadRequest:
-		l.hangUp(ev.reply)
 	case loadedEvent:
 		l.loaded(ev, now)
-	case reopenRequest:
-		ev.reply <- l.reopenLogs()
 	default:
-		l.log.Error("BUG in the master, please report", "err", fmt.Sprintf("unknown event %T", ev), "event", journal.MasterBug)
+		if !l.request(ev, now) {
+			l.log.Error("BUG in the master, please report", "err", fmt.Sprintf("unknown event %T", ev), "event", journal.MasterBug)
+		}
 	}
 }
 
@@ -265,7 +256,8 @@ func (l *loop) buried(id plan.SeatID, was plan.Seat, ev exitEvent, now time.Time
 	open := l.system.vacate(id, ev.cpu)
 	reason, _ := l.state.WhyLeft(&was, ev.status)
 	l.trigger(id, plan.HasExited, plan.Happening{Status: ev.status, Open: open}, now)
-	l.dumpAnswered(id, "", "the process has ended")
+	l.dumpAnswered(id, "", errProcessEnded.Error())
+	l.endProfile(id, profileReply{err: errProcessEnded})
 	args := []any{"slot", l.slot(id), "seat", id.Seat(), "pid", ev.pid, "generation", was.Generation, "reason", reason.String(), "status", ev.status.String()}
 	deaths := l.state.Slots[id.Slot].Deaths
 	if n := len(deaths); n == 0 || deaths[n-1].PID != ev.pid {
@@ -300,6 +292,8 @@ func (l *loop) message(ev messageEvent, now time.Time) {
 		}
 	case ipc.Stacks:
 		l.dumpMessage(ev)
+	case ipc.Profile:
+		l.profileMessage(ev)
 	case ipc.Error:
 		l.worker(slog.LevelError, "worker reports an error", ev.id, "err", ev.msg.Text, "event", journal.WorkerError)
 	default:

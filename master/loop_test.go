@@ -170,6 +170,22 @@ func (f *fakeSystem) send(id plan.SeatID, m ipc.Message) error {
 		f.limits[pid] = *m.Limits
 	case ipc.Release:
 		delete(f.adopted[id], m.Slot)
+	case ipc.Profile:
+		if m.Text == "mute" {
+			return nil
+		}
+		f.later(m.Length+time.Millisecond, func() event {
+			answer := ipc.Message{Type: ipc.Profile, ID: m.ID}
+			if m.Text == "bad" {
+				answer.Text = "there is no such profile"
+				return messageEvent{id: id, msg: answer}
+			}
+			fd, err := ipc.NewMemfd("profile", fmt.Appendf(nil, "%s of %d", m.Text, pid))
+			if err != nil {
+				panic(err)
+			}
+			return messageEvent{id: id, msg: answer, fd: fd}
+		})
 	case ipc.Stacks:
 		f.later(time.Millisecond, func() event {
 			fd, err := ipc.NewMemfd("stacks", fmt.Appendf(nil, "stacks of %d", pid))
@@ -315,7 +331,7 @@ func inWorld(t *testing.T, change func(*configs.Config), behave map[int]behaviou
 		case <-time.After(time.Hour):
 			t.Error("the loop does not end")
 		}
-		if strings.Contains(w.log.String(), "BUG") {
+		if strings.Contains(w.log.String(), "BUG in the master") {
 			t.Errorf("the master reports a bug:\n%s", w.log)
 		}
 	})

@@ -72,3 +72,14 @@ func beWorker() int {
 	}
 	return 0
 }
+
+// socketDir is short enough for a unix socket, which those of t.TempDir are not.
+func socketDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/tmp", "cl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}

@@ -20,6 +20,7 @@ import (
 	"github.com/prefork/cluster/ipc"
 	"github.com/prefork/cluster/ipc/inbox"
 	"github.com/prefork/cluster/ipc/scoreboard"
+	"github.com/prefork/cluster/master/control"
 	"github.com/prefork/cluster/master/inboxes"
 	"github.com/prefork/cluster/master/journal"
 	"github.com/prefork/cluster/master/keyring"
@@ -58,7 +59,8 @@ type Master struct {
 	journal        *journal.Journal
 	loop           *loop
 	done           chan struct{} // closed when the loop has ended
-	serveControl   func()
+	listener       net.Listener  // of the control socket
+	api            *control.API
 	cleanups       []func()
 }
 
@@ -176,7 +178,8 @@ func (m *Master) start() error {
 	m.loop.level, m.loop.reloading.load = &m.level, m.load
 	m.memory = metrics.NewSampler(m.pids)
 	m.rates = rates.NewSampler(m.board, m.clock, m.processes)
-	if err := m.serveMetrics(); err != nil {
+	m.api = control.New(m, m.journal, log, m.done)
+	if err := m.serveMetrics(log); err != nil {
 		return err
 	}
 	go process.Reap(m.done, func(e process.Ended) {
@@ -262,35 +265,38 @@ func (m *Master) writePidfile() error {
 
 // openControl takes the control socket, before anything is bound, so that a second start fails early and harmlessly.
 func (m *Master) openControl() error {
-	if err := privateDir(RuntimeDir()); err != nil {
+	if err := control.PrivateDir(control.RuntimeDir()); err != nil {
 		return &StartError{plan.ExitConfig, err}
 	}
 	m.control = m.config.Control
 	if m.control == "" {
-		m.control = ControlPath(m.config.Name)
+		m.control = control.SocketPath(m.config.Name)
 	}
-	l, lock, err := listenControl(m.control)
+	l, lock, err := control.Listen(m.control)
 	if err != nil {
 		if errors.Is(err, sockets.ErrTaken) {
 			return err
 		}
 		return &StartError{plan.ExitConfig, err}
 	}
-	server := newControlServer(m.controlHandler())
+	m.listener = l
 	m.cleanups = append(m.cleanups, func() {
-		// Requests that wait for the end (restart --wait, stop) are answered first.
-		waitBriefly(server)
 		l.Close()
 		lock.Release()
 	})
-	m.serveControl = func() { go func() { _ = server.Serve(l) }() }
 	return nil
+}
+
+func (m *Master) serveControl() {
+	server := m.api.Server()
+	m.cleanups = append(m.cleanups, server.Close)
+	go server.Serve(m.listener)
 }
 
 // bind claims the addresses. Workers of a dead master may still hold one: they leave by themselves, which is waited for.
 func (m *Master) bind(log *slog.Logger) error {
-	dir := filepath.Join(RuntimeDir(), "locks")
-	if err := privateDir(dir); err != nil {
+	dir := filepath.Join(control.RuntimeDir(), "locks")
+	if err := control.PrivateDir(dir); err != nil {
 		return &StartError{plan.ExitConfig, err}
 	}
 	options := sockets.Options{
@@ -322,9 +328,13 @@ func (m *Master) bind(log *slog.Logger) error {
 	}
 }
 
-func (m *Master) serveMetrics() error {
+func (m *Master) serveMetrics(log *slog.Logger) error {
 	if m.config.Metrics == "off" {
 		return nil
+	}
+	token, err := readToken(log, m.config)
+	if err != nil {
+		return &StartError{plan.ExitConfig, err}
 	}
 	l, err := net.Listen("tcp", m.config.Metrics)
 	if err != nil {
@@ -334,7 +344,9 @@ func (m *Master) serveMetrics() error {
 		return &StartError{plan.ExitConfig, fmt.Errorf("cannot serve metrics on %s: %w", m.config.Metrics, err)}
 	}
 	m.metricsAddress = l.Addr().String()
-	server := &http.Server{Handler: metrics.Handler(m, m.memory), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute}
+	public := control.NewPublic(m.api, metrics.Handler(m, m.memory), nil, m.config.Metrics, control.Access{Page: m.config.Page, Token: token})
+	m.loop.allow = public.Allow
+	server := &http.Server{Handler: public, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute}
 	go func() { _ = server.Serve(l) }()
 	m.cleanups = append(m.cleanups, func() { _ = server.Close() })
 	return nil

@@ -1,16 +1,12 @@
 package master
 
 import (
-	"context"
 	"fmt"
-	"net/http"
+	"log/slog"
 	"time"
 
-	"log/slog"
-
-	"github.com/prefork/cluster/master/notify"
-
 	"github.com/prefork/cluster/master/journal"
+	"github.com/prefork/cluster/master/notify"
 	"github.com/prefork/cluster/master/plan"
 	"github.com/prefork/cluster/master/sockets"
 	"github.com/prefork/cluster/metrics"
@@ -151,14 +147,5 @@ func (l *loop) listen(now time.Time) {
 		case !k.Stalled && stalled[id]:
 			l.worker(slog.LevelInfo, "worker recovered: its heartbeat is back", id, "event", journal.WorkerRecovered)
 		}
-	}
-}
-
-// waitBriefly lets a server finish what it answers.
-func waitBriefly(s *http.Server) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	if s.Shutdown(ctx) != nil {
-		_ = s.Close()
 	}
 }

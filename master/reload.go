@@ -9,6 +9,7 @@ import (
 
 	"github.com/prefork/cluster/configs"
 	"github.com/prefork/cluster/master/api"
+	"github.com/prefork/cluster/master/control"
 	"github.com/prefork/cluster/master/journal"
 )
 
@@ -42,8 +43,11 @@ func (l *loop) readConfiguration() {
 	r.runs, r.again = true, false
 	r.replies, r.waiting = r.waiting, nil
 	go func() {
-		c, err := r.load()
-		l.events <- loadedEvent{c, err}
+		ev := loadedEvent{}
+		if ev.config, ev.err = r.load(); ev.err == nil {
+			ev.token, ev.err = readToken(l.log, ev.config)
+		}
+		l.events <- ev
 	}()
 }
 
@@ -73,9 +77,12 @@ func (l *loop) take(ev loadedEvent, now time.Time) *api.Reload {
 	if ev.err != nil {
 		return refuse(ev.err)
 	}
+	l.keepThreads(&ev.config)
 	taken, changes := configs.Take(l.state.Config, ev.config)
 	if result.Changes = changes; changes.Empty() {
 		result.Outcome = api.ReloadUnchanged
+		l.level.Set(taken.Level())
+		l.allow(control.Access{Page: taken.Page, Token: ev.token})
 		l.log.Info("configuration unchanged", "event", journal.ReloadUnchanged)
 		return result
 	}
@@ -101,6 +108,7 @@ func (l *loop) take(ev loadedEvent, now time.Time) *api.Reload {
 		warnOfMeasuring(l.log, taken)
 	}
 	l.level.Set(taken.Level())
+	l.allow(control.Access{Page: taken.Page, Token: ev.token})
 	if limitsOf(before) != limitsOf(taken) {
 		l.tellLimits()
 	}
@@ -137,4 +145,19 @@ func (l *loop) takeBack() {
 	last.Outcome = api.ReloadTakenBack
 	r.last = &last
 	l.log.Warn("settings were taken back with the workers that were to see them: correct them and reload", "settings", strings.Join(last.Restart, " "), "event", journal.ReloadTakenBack)
+}
+
+// readToken reads the token that the metrics address asks for; empty: none.
+func readToken(log *slog.Logger, c configs.Config) (string, error) {
+	if c.Metrics == "off" {
+		return "", nil
+	}
+	token, open, err := control.ReadToken(c.MetricsTokenFile)
+	if open {
+		log.Warn("other users can read the token of the metrics address: chmod o-r it", "path", c.MetricsTokenFile)
+	}
+	if err == nil && token == "" && c.Page && !control.Loopback(c.Metrics) {
+		log.Warn("whoever reaches the metrics address sees the status, with the paths of requests: give --metrics-token-file, or --page=false", "metrics", c.Metrics)
+	}
+	return token, err
 }

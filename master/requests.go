@@ -6,11 +6,42 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/prefork/cluster/configs"
 	"github.com/prefork/cluster/ipc"
 	"github.com/prefork/cluster/master/journal"
 	"github.com/prefork/cluster/master/keyring"
 	"github.com/prefork/cluster/master/plan"
 )
+
+// request does what the control socket asks for; false: the event is no request.
+func (l *loop) request(ev event, now time.Time) bool {
+	switch ev := ev.(type) {
+	case restartRequest:
+		g, err := l.restart(now)
+		ev.reply <- restartReply{g, err}
+	case scaleRequest:
+		n, err := l.scale(ev)
+		ev.reply <- scaleReply{n, err}
+	case stopRequest:
+		l.stop(ev.now)
+		ev.reply <- struct{}{}
+	case threadsRequest:
+		ev.reply <- l.changeThreads(ev.to)
+	case levelRequest:
+		ev.reply <- l.changeLevel(ev.level)
+	case profileRequest:
+		l.startProfile(ev, now)
+	case stacksRequest:
+		l.startDump(ev.reply, now)
+	case reloadRequest:
+		l.hangUp(ev.reply)
+	case reopenRequest:
+		ev.reply <- l.reopenLogs()
+	default:
+		return false
+	}
+	return true
+}
 
 // restart begins a rolling restart and returns the number of the new generation.
 func (l *loop) restart(now time.Time) (int, error) {
@@ -58,6 +89,47 @@ func (l *loop) scale(r scaleRequest) (int, error) {
 		l.state.Scale(n)
 	}
 	return n, nil
+}
+
+// changeThreads sets the threads of each worker, as a reload of the setting does.
+func (l *loop) changeThreads(n int) error {
+	c := &l.state.Config
+	switch {
+	case l.state.Stopping:
+		return errors.New("the cluster is stopping")
+	case c.InProcess():
+		return errors.New("threads cannot be changed in process, since each is counted by its number: change the setting and reload, which replaces the process")
+	case n < 1 || n > c.Cells():
+		return fmt.Errorf("cannot have %d threads a worker: 1 to %d are possible (--max-threads at start sets the limit)", n, c.Cells())
+	case n == c.Threads:
+		return nil
+	}
+	l.log.Info("threads changed", "from", c.Threads, "to", n)
+	if l.setThreads == nil {
+		before := c.Threads
+		l.setThreads = &before
+	}
+	c.Threads = n
+	l.tellLimits()
+	return nil
+}
+
+// keepThreads leaves threads that were set by hand as they are, unless the configuration says something new of them.
+func (l *loop) keepThreads(c *configs.Config) {
+	if l.setThreads != nil && c.Threads == *l.setThreads {
+		c.Threads = l.state.Config.Threads
+	} else {
+		l.setThreads = nil
+	}
+}
+
+// changeLevel sets the least that is logged, until the configuration is read anew. It returns what it was.
+func (l *loop) changeLevel(level slog.Level) (before slog.Level) {
+	before = l.level.Level()
+	l.level.Set(min(level, before)) // so that it is seen
+	l.log.Info("log level changed, until the next reload", "from", before.String(), "to", level.String())
+	l.level.Set(level)
+	return before
 }
 
 // limits are those that a worker of a generation has now. In process its number of threads is that of the generation.

@@ -23,6 +23,7 @@ type Snapshot struct {
 	Slots      int  // that have existed
 	Threads    int
 	Generation int // the wanted one
+	Surge      int // workers that a restart replaces at a time, after the first
 	Stopping   bool
 	Ready      bool // every wanted slot is served by its own worker, and the front serves
 	Front      *front.Front
@@ -71,7 +72,7 @@ func (l *loop) publish(now time.Time) {
 	s := l.state
 	changed := make(chan struct{})
 	snap := &Snapshot{
-		Time: now, PID: os.Getpid(), Started: s.Started, InProcess: s.Config.InProcess(), Wanted: l.wanted(), Slots: len(s.Slots), Threads: s.Config.Threads,
+		Time: now, PID: os.Getpid(), Started: s.Started, InProcess: s.Config.InProcess(), Wanted: l.wanted(), Slots: len(s.Slots), Threads: s.Config.Threads, Surge: s.Config.Surge,
 		Generation: s.Target, Stopping: s.Stopping, Ready: l.allReady(), EverReady: l.announced, Reload: l.reloading.last, KeysErr: l.keysErr, Changed: changed,
 	}
 	if snap.InProcess {

@@ -10,7 +10,8 @@ import (
 	"github.com/prefork/cluster/metrics"
 )
 
-func (m *Master) status() api.Status {
+// Status is the whole state for people and programs. It never waits for the loop or a worker.
+func (m *Master) Status() api.Status {
 	snap, measured := m.loop.snapshot.Load(), m.rates.Measure()
 	s := api.Status{
 		Name: m.config.Name, Version: m.version, PID: snap.PID, Started: snap.Started, State: snap.state(),

@@ -19,12 +19,12 @@ func TestStatusOfHandoff(t *testing.T) {
 	m := masterOf(t, &Snapshot{Wanted: 2, Slots: 3, Threads: 3})
 	for _, dispatch := range []string{"reuseport", "shared"} {
 		m.config.Dispatch = dispatch
-		if s := m.status(); s.Handoff != nil {
+		if s := m.Status(); s.Handoff != nil {
 			t.Errorf("%s: %+v", dispatch, s.Handoff)
 		}
 	}
 	m.config.Dispatch = "handoff"
-	if s := m.status(); !slices.Equal(s.Handoff.Shares, []float64{0, 0, 0}) {
+	if s := m.Status(); !slices.Equal(s.Handoff.Shares, []float64{0, 0, 0}) {
 		t.Errorf("before the first request the shares are %v", s.Handoff.Shares)
 	}
 	for seat, requests := range []int{2, 3, 4, 0, 0, 1} {
@@ -35,7 +35,7 @@ func TestStatusOfHandoff(t *testing.T) {
 		row.Handoff.Moved[scoreboard.MovedPushed].Store(int64(seat))
 		row.Handoff.Stayed[scoreboard.StayedFull].Store(1)
 	}
-	s := m.status()
+	s := m.Status()
 	if h := s.Handoff; h.Moved["pushed"] != 15 || h.Stayed["inbox_full"] != 6 || !slices.Equal(h.Shares, []float64{0.5, 0.4, 0.1}) {
 		t.Errorf("%+v", h)
 	}

@@ -164,6 +164,29 @@ func TestWorkerSendsItsStacks(t *testing.T) {
 	}
 }
 
+// Profiles are taken beside everything else: the worker obeys meanwhile.
+func TestWorkerSendsProfiles(t *testing.T) {
+	t.Parallel()
+	m := spawnWorker(t, "serve")
+	m.wantReady()
+	m.send(ipc.Message{Type: ipc.Profile, ID: 7, Text: "cpu", Length: 300 * time.Millisecond}, nil)
+	m.send(ipc.Message{Type: ipc.Stacks, ID: 8}, nil)
+	m.wantMessage(ipc.Message{Type: ipc.Stacks, ID: 8}).Close()
+	m.send(ipc.Message{Type: ipc.Profile, ID: 9, Text: "block"}, nil)
+	if fd := m.wantMessage(ipc.Message{Type: ipc.Profile, ID: 9, Text: `there is no profile of kind "block"`}); fd != nil {
+		t.Error("a descriptor came with the refusal")
+	}
+	fd := m.wantMessage(ipc.Message{Type: ipc.Profile, ID: 7})
+	if fd == nil {
+		t.Fatal("no descriptor came with the profile")
+	}
+	data, err := ipc.ReadMemfd(fd, 1<<24)
+	m.must(err)
+	if len(data) < 2 || data[0] != 0x1f || data[1] != 0x8b { // gzip, RFC 1952
+		t.Errorf("the profile begins with % x", data[:min(4, len(data))])
+	}
+}
+
 func TestWorkerDrainTimeout(t *testing.T) {
 	t.Parallel()
 	m := spawnWorker(t, "serve", func(h *ipc.Handover) { h.Config.DrainTimeout = 100 * time.Millisecond })

@@ -9,6 +9,7 @@ import (
 
 	"github.com/prefork/cluster/ipc"
 	"github.com/prefork/cluster/ipc/keys"
+	"github.com/prefork/cluster/ipc/profile"
 )
 
 // obey does what the master says until the control channel ends, which is the death of the master.
@@ -88,6 +89,8 @@ func (m *member) do(msg ipc.Message, fd *ipc.FD) {
 		}
 	case ipc.Stacks:
 		m.sendStacks(msg.ID)
+	case ipc.Profile:
+		go m.sendProfile(msg) // it takes its time
 	case ipc.ReopenLogs:
 		m.reopenLogs(fd)
 	case ipc.Error:
@@ -135,4 +138,21 @@ func (m *member) sendStacks(id uint64) {
 	}
 	defer fd.Close()
 	_ = m.control.Send(ipc.Message{Type: ipc.Stacks, ID: id}, fd.Int())
+}
+
+// sendProfile takes the profile that a message asks for and answers with it, or with why there is none.
+func (m *member) sendProfile(asked ipc.Message) {
+	answer, fd := ipc.Message{Type: ipc.Profile, ID: asked.ID}, -1
+	data, err := profile.Take(asked.Text, asked.Length, nil)
+	if err == nil {
+		var sealed *ipc.FD
+		if sealed, err = ipc.NewMemfd("profile", data); err == nil {
+			defer sealed.Close()
+			fd = sealed.Int()
+		}
+	}
+	if err != nil {
+		answer.Text = err.Error()
+	}
+	_ = m.control.Send(answer, fd)
 }

@@ -18,8 +18,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/prefork/cluster/configs"
-	"github.com/prefork/cluster/master"
 	"github.com/prefork/cluster/master/api"
+	"github.com/prefork/cluster/master/control"
 	"github.com/prefork/cluster/master/plan"
 )
 
@@ -41,16 +41,19 @@ type client struct {
 	http *http.Client
 }
 
-func newClient(c *cli.Context) *client {
+func newClient(c *cli.Context) *client { return newPatientClient(c, answerPatience) }
+
+// newPatientClient is one that waits so long for the beginning of an answer.
+func newPatientClient(c *cli.Context, patience time.Duration) *client {
 	sources := configs.Sources{Flags: map[string][]string{}, Lookup: os.LookupEnv, File: c.String("config")}
 	for _, name := range controlNames {
 		sources.Flags[name] = []string{c.String(name)}
 	}
 	name, path, err := configs.ControlOf(sources)
 	if path == "" {
-		path = master.ControlPath(name)
+		path = control.SocketPath(name)
 	}
-	client := dialClient(path, answerPatience)
+	client := dialClient(path, patience)
 	client.file = err
 	return client
 }

@@ -56,14 +56,17 @@ func forgetEmpty() {
 	}
 }
 
-// withNumbers keeps "scale -1" from being taken for a flag.
+// withNumbers lets the number of `cluster scale` stand anywhere, and keeps -1 from being taken for a flag.
 func withNumbers(args []string) []string {
 	if len(args) < 2 || args[1] != "scale" {
 		return args
 	}
-	for i, arg := range args {
-		if _, err := strconv.Atoi(arg); err == nil && arg[0] == '-' && args[i-1] != "--" {
-			return slices.Insert(slices.Clone(args), i, "--")
+	for i := 2; i < len(args) && args[i] != "--"; i++ {
+		if _, err := strconv.Atoi(args[i]); err == nil {
+			return append(slices.Delete(slices.Clone(args), i, i+1), "--", args[i])
+		}
+		if strings.HasPrefix(args[i], "-") && !strings.Contains(args[i], "=") {
+			i++ // its value: every flag of the command has one
 		}
 	}
 	return args
@@ -95,8 +98,8 @@ func newApp() *cli.App {
 		OnUsageError:         usageError,
 		Commands: []*cli.Command{
 			startCommand(), statusCommand(), restartCommand(), scaleCommand(), stopCommand(),
-			stacksCommand(), eventsCommand(), reopenLogsCommand(), reloadCommand(), configCommand(), benchCommand(), versionCommand(),
-			completionCommand(), manCommand(),
+			stacksCommand(), profileCommand(), eventsCommand(), logLevelCommand(), reopenLogsCommand(), reloadCommand(), configCommand(),
+			benchCommand(), versionCommand(), completionCommand(), manCommand(),
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {

@@ -4,7 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -20,7 +24,7 @@ func restartCommand() *cli.Command {
 		Description: "New before old, one slot at a time (start --surge N: more): the new worker must be ready and stay so for --settle before the\n" +
 			"old one drains. If one fails, every slot returns to the old generation. With --wait the command reports progress and\n" +
 			"exits 0 when every slot has a settled new worker, 6 if the restart was aborted and the cluster has returned.\n" +
-			"--wait=drained returns when the old workers have left as well.",
+			"--wait=drained returns when the old workers have left as well. Ctrl-C ends the command, not the restart.",
 		Flags: append(controlFlags(),
 			&cli.GenericFlag{Name: "wait", Value: &waitValue{}, Usage: "wait for the outcome; --wait=drained: and for the old workers to leave"}),
 		Before: noArguments,
@@ -56,20 +60,53 @@ func restart(c *cli.Context) error {
 		return err
 	}
 	defer answer.Close()
-	lines := json.NewDecoder(answer)
-	var p api.RestartProgress
+	return followRestart(newRestartLine(c.App.Writer), answer)
+}
+
+// exitInterrupted is the exit code of a command that Ctrl-C has ended, as in a shell.
+const exitInterrupted = 128 + int(syscall.SIGINT)
+
+// followRestart shows the reports until the last one, whose verdict it returns, or until Ctrl-C.
+func followRestart(line *restartLine, answer io.Reader) error {
+	interrupted := make(chan os.Signal, 1)
+	signal.Notify(interrupted, os.Interrupt)
+	defer signal.Stop(interrupted)
+	reports := make(chan api.RestartProgress)
+	over := make(chan struct{})
+	defer close(over)
+	go func() {
+		defer close(reports)
+		for lines := json.NewDecoder(answer); ; {
+			var p api.RestartProgress
+			if lines.Decode(&p) != nil {
+				return
+			}
+			select {
+			case reports <- p:
+			case <-over:
+				return
+			}
+		}
+	}()
+	again := time.NewTicker(500 * time.Millisecond)
+	defer again.Stop()
 	for {
-		shown := p
-		if err := lines.Decode(&p); err != nil {
-			return &exitError{plan.ExitFailure, errors.New("the cluster stopped before the restart was over")}
+		select {
+		case p, ok := <-reports:
+			if !ok {
+				line.leave()
+				return &exitError{plan.ExitFailure, errors.New("the cluster stopped before the restart was over")}
+			}
+			line.show(p, time.Now())
+			if p.Final {
+				return verdict(p)
+			}
+		case <-again.C:
+			line.again(time.Now())
+		case <-interrupted:
+			line.leave()
+			return &exitError{exitInterrupted, errors.New("the restart goes on: `cluster status` shows how far it is")}
 		}
-		if line := describe(p); line != describe(shown) || p.Final {
-			fmt.Fprintln(c.App.Writer, line)
-		}
-		if p.Final {
-			return verdict(p)
-		}
-		p = api.RestartProgress{Rollout: p.Rollout, Workers: p.Workers}
 	}
 }
 

@@ -11,7 +11,12 @@ func TestWithNumbers(t *testing.T) {
 		{[]string{"cluster", "scale", "-1"}, []string{"cluster", "scale", "--", "-1"}},
 		{[]string{"cluster", "scale", "--name", "x", "-2"}, []string{"cluster", "scale", "--name", "x", "--", "-2"}},
 		{[]string{"cluster", "scale", "--", "-1"}, nil},
-		{[]string{"cluster", "scale", "+1"}, nil},
+		{[]string{"cluster", "scale", "+1"}, []string{"cluster", "scale", "--", "+1"}},
+		{[]string{"cluster", "scale", "4", "--threads", "8"}, []string{"cluster", "scale", "--threads", "8", "--", "4"}},
+		{[]string{"cluster", "scale", "--threads=8", "4"}, []string{"cluster", "scale", "--threads=8", "--", "4"}},
+		{[]string{"cluster", "scale", "--name", "5", "two"}, nil},
+		{[]string{"cluster", "scale", "--threads", "-1"}, nil},
+		{[]string{"cluster", "scale", "--threads", "4", "-1"}, []string{"cluster", "scale", "--threads", "4", "--", "-1"}},
 		{[]string{"cluster", "scale", "-x"}, nil},
 		{[]string{"cluster", "start", "--", "app", "scale", "-1"}, nil},
 	} {

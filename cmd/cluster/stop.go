@@ -8,8 +8,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/prefork/cluster/master"
 	"github.com/prefork/cluster/master/api"
+	"github.com/prefork/cluster/master/control"
 	"github.com/prefork/cluster/master/plan"
 	"github.com/prefork/cluster/master/sockets"
 )
@@ -39,7 +39,7 @@ func stop(c *cli.Context) error {
 // same cluster can be started again then.
 func (c *client) awaitEnd(ctx context.Context) error {
 	for {
-		if held, err := sockets.Locked(master.ControlLock(c.path)); err != nil || !held {
+		if held, err := sockets.Locked(control.LockPath(c.path)); err != nil || !held {
 			return err
 		}
 		select {

@@ -23,6 +23,27 @@ type ScaleAnswer struct {
 	Workers int `json:"workers"`
 }
 
+// ThreadsRequest is the body of POST /v1/threads: how many threads each worker is to have.
+type ThreadsRequest struct {
+	To int `json:"to"`
+}
+
+// ThreadsAnswer says how many threads each worker has now.
+type ThreadsAnswer struct {
+	Threads int `json:"threads"`
+}
+
+// LogLevelRequest is the body of POST /v1/log-level: debug, info, warn or error.
+type LogLevelRequest struct {
+	Level string `json:"level"`
+}
+
+// LogLevelAnswer says what is logged at least, until the next reload or start, and what it was.
+type LogLevelAnswer struct {
+	Level  string `json:"level"`
+	Before string `json:"before"`
+}
+
 // StopRequest is the body of POST /v1/stop.
 type StopRequest struct {
 	Now bool `json:"now,omitempty"`
@@ -37,9 +58,19 @@ type RestartRequest struct {
 // last one has Final set.
 type RestartProgress struct {
 	plan.Rollout
-	Workers int  `json:"workers"`
-	Final   bool `json:"final"`
+	Workers int      `json:"workers"`
+	Surge   int      `json:"surge,omitempty"` // workers that are replaced at a time, after the first
+	Slots   []string `json:"slots,omitempty"` // how each wanted slot stands, one of the constants; a process of all workers is one
+	Final   bool     `json:"final"`
 }
+
+// How a slot stands in a restart.
+const (
+	SlotOld      = "old"      // no worker of the wanted generation yet
+	SlotStarting = "starting" // one that is not ready yet
+	SlotSettling = "settling" // one that is ready, and must stay so for --settle
+	SlotReplaced = "replaced" // one that has settled
+)
 
 // Reload is what became of reading the configuration anew.
 type Reload struct {

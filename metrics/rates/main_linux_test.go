@@ -58,7 +58,7 @@ func serve() error {
 			live = tree(20)
 			debug.SetGCPercent(2)
 		})
-		for range 100 {
+		for range 1000 { // so that what a request waits for before its handler runs is little
 			runtime.KeepAlive(tree(8))
 		}
 		fmt.Fprintln(w, live != nil)

@@ -31,7 +31,7 @@ type Quantiles struct {
 type Split struct {
 	InFlight float64 `json:"in_flight"`      // request seconds a second: how many requests were there on average
 	Parts    []Part  `json:"parts"`          // the largest first; empty if there was no request
-	Hint     string  `json:"hint,omitempty"` // what to do about the largest part, for a person; empty of cpu and io, which are the application's
+	Hint     string  `json:"hint,omitempty"` // what to do about the largest part, for a person; empty of cpu and io, which are the application's, and of requests of less than 1 ms
 }
 
 // String is what a person reads: the parts of at least half a percent, the largest first, as in "62% io · 38% cpu".

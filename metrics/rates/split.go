@@ -63,13 +63,21 @@ func (s *Seconds) Add(o Seconds) {
 	}
 }
 
+// watchers is how often a wait of a goroutine that watches a connection is in the scheduler's figure. It is new for each request, and the
+// first wait of a new goroutine is measured with 1/8 + 7/8 × 1/8, for who had its place before may have left it the mark (newproc1 and
+// gdestroy in proc.go, Go 1.26): 15/64, times 8.
+const watchers = 15. / 8
+
 // divide says where the time of requests went; docs/time-split.md has the method and its errors. No part is negative.
 func divide(d *sums) Seconds {
 	seconds := func(ns int64) float64 { return float64(max(ns, 0)) / float64(time.Second) }
 	queue, handling, used := seconds(d.waiting), seconds(d.handling), seconds(d.cpu)
-	// The runtime measures the collector by the clock on the wall: it cannot have had more CPU than the process.
-	collected := min(seconds(d.gc), used)
-	gc := collected - min(seconds(d.gcIdle), collected)
+	collected := seconds(d.gc)
+	gc := max(0, collected-seconds(d.gcIdle))
+	if collected > used { // the runtime measures by the clock on the wall: the collector cannot have had more CPU than the process
+		gc *= used / collected
+		collected = used
+	}
 	cpu := used - collected
 
 	// What is known best is taken first, each as far as handlers have time left: the process does other things than run them.
@@ -86,9 +94,9 @@ func divide(d *sums) Seconds {
 	runQueue := take(seconds(d.runQueue))
 	scheduler := take(seconds(d.scheduler))
 
-	// Goroutines that were runnable outside handlers. While a handler has its CPU, or waits for it, one that watches its connection may
-	// be among them, for which nobody waits. The others are about to read a request that has arrived: at most one a connection.
-	unread := seconds(d.scheduler) - scheduler - (handling - left - scheduler)
+	// Goroutines that were runnable outside handlers. While the process has its CPU, or waits for it, one that watches a connection may be
+	// among them, for which nobody waits. The others are about to read a request that has arrived: at most one a connection.
+	unread := seconds(d.scheduler) - scheduler - watchers*(used+seconds(d.runQueue))
 	unread = max(0, min(unread, seconds(d.open)-handling-queue))
 	return Seconds{queue, cpu, scheduler + unread, runQueue, gc, left}
 }
@@ -132,6 +140,10 @@ func quantiles(c *scoreboard.Counts) Quantiles {
 	return Quantiles{P50: at(0.5), P90: at(0.9), P99: at(0.99), P999: at(0.999)}
 }
 
+// shortRequest is the mean time of a request below which there is no hint: such requests are mostly the server's own work, reading and parsing
+// included, and what little they wait is no trouble.
+const shortRequest = time.Millisecond
+
 // over are the rates of what happened in a window, of which the split is known.
 func (d *sums) over(window time.Duration, s Seconds) Rates {
 	if window <= 0 {
@@ -139,8 +151,12 @@ func (d *sums) over(window time.Duration, s Seconds) Rates {
 	}
 	w := window.Seconds()
 	each := func(n int64) float64 { return max(0, float64(n)/w) }
+	where := split(s, w)
+	if where.InFlight < shortRequest.Seconds()*each(d.requests) {
+		where.Hint = ""
+	}
 	return Rates{
 		Window: w, Requests: each(d.requests), Errors: each(d.errors), CPUs: each(d.cpu) / float64(time.Second),
-		Duration: quantiles(&d.duration), Wait: quantiles(&d.wait), Time: split(s, w),
+		Duration: quantiles(&d.duration), Wait: quantiles(&d.wait), Time: where,
 	}
 }

@@ -23,7 +23,7 @@ func TestWhereTheTimeGoes(t *testing.T) {
 		{"io", setup{workers: 1, threads: 4, procs: 2}, []load{{2, "/io?ms=20"}}, IO, 0.5, false},
 		{"in process", setup{workers: 2, threads: 1, procs: 2, together: true}, []load{{2, "/io?ms=20"}}, IO, 0.5, false},
 		{"cpu", setup{workers: 1, threads: 2, procs: 1}, []load{{1, "/cpu?n=32"}}, CPU, 0.5, true},
-		{"gc", setup{workers: 1, threads: 2, procs: 2}, []load{{1, "/garbage"}}, GC, 0.25, true},
+		{"gc", setup{workers: 1, threads: 2, procs: 1}, []load{{1, "/garbage"}}, GC, 0.25, true},
 		// Requests that fit into a turn of the scheduler wait before they are read, longer ones between their turns too.
 		{"scheduler", setup{workers: 1, threads: 6, procs: 1}, []load{{6, "/cpu?n=30"}}, Scheduler, 0.5, true},
 		{"timers beside hogs", setup{workers: 1, threads: 4, procs: 1}, []load{{3, "/cpu?n=36"}, {1, "/io?ms=5"}}, Scheduler, 0.5, true},

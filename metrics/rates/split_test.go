@@ -28,12 +28,14 @@ func TestDivide(t *testing.T) {
 		{"only a queue", sums{waiting: 3, open: 3}, 3, 0, 0, 0, 0, 0},
 		{"idle collection is no request's", sums{handling: 10, cpu: 4, gc: 3, gcIdle: 2}, 0, 1, 0, 0, 1, 8},
 		{"the collector has no more CPU than the process", sums{handling: 10, cpu: 4, gc: 9}, 0, 0, 0, 0, 4, 6},
+		{"nor on idle CPUs", sums{handling: 10, cpu: 4, gc: 8, gcIdle: 4}, 0, 0, 0, 0, 2, 8},
 		{"idle collection is part of collection", sums{handling: 10, cpu: 4, gc: 1, gcIdle: 2}, 0, 3, 0, 0, 0, 7},
 		{"CPU outside handlers", sums{handling: 2, cpu: 8, gc: 2}, 0, 1.5, 0, 0, 0.5, 0},
 		{"the run queue has what CPU leaves", sums{handling: 3, cpu: 2, runQueue: 4}, 0, 2, 0, 1, 0, 0},
 		{"the scheduler has what they leave", sums{handling: 4, cpu: 2, runQueue: 1, scheduler: 4}, 0, 2, 1, 1, 0, 0},
-		{"watchers of connections wait for nobody", sums{handling: 2, cpu: 2, scheduler: 2, open: 100}, 0, 2, 0, 0, 0, 0},
-		{"requests that nobody has read", sums{handling: 1, cpu: 1, scheduler: 6, open: 100}, 0, 1, 5, 0, 0, 0},
+		{"watchers of connections wait for nobody", sums{handling: 2, cpu: 2, scheduler: 3, open: 100}, 0, 2, 0, 0, 0, 0},
+		{"nor do those outside handlers", sums{handling: 1, cpu: 4, runQueue: 4, scheduler: 15, open: 100}, 0, 1, 0, 0, 0, 0},
+		{"requests that nobody has read", sums{handling: 8, cpu: 8, scheduler: 60, open: 100}, 0, 8, 45, 0, 0, 0},
 		{"one a connection", sums{waiting: 1, handling: 1, cpu: 1, scheduler: 60, open: 6}, 1, 1, 4, 0, 0, 0},
 		{"no connections", sums{handling: 1, cpu: 1, scheduler: 60}, 0, 1, 0, 0, 0, 0},
 		{"what went back", sums{waiting: -1, handling: -2, cpu: -3, gc: -4, gcIdle: -5, scheduler: -6, runQueue: -7, open: -8}, 0, 0, 0, 0, 0, 0},
@@ -77,6 +79,20 @@ func TestSplit(t *testing.T) {
 		}
 		if len(got.Parts) > 0 && (!same(sum, 1) || len(got.Parts) != len(Names)) {
 			t.Errorf("%v: %d parts are %v in sum", test.seconds, len(got.Parts), sum)
+		}
+	}
+}
+
+// What takes less than a millisecond needs no advice.
+func TestHint(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		requests int64
+		hint     bool
+	}{{0, true}, {1, true}, {9999, true}, {10001, false}} {
+		d := sums{waiting: 10 * second, requests: test.requests}
+		if got := d.over(10*time.Second, divide(&d)); (got.Time.Hint != "") != test.hint {
+			t.Errorf("10 s of %d requests: the hint is %q", test.requests, got.Time.Hint)
 		}
 	}
 }

@@ -73,7 +73,7 @@ func TestStatusOfThreads(t *testing.T) {
 	cell(0).Begin(m.clock.Now()-int64(time.Minute), "GET", "/\x1b[2J")
 	cell(1).Reserve(3, m.clock.Now(), 1)
 	cell(5).Take()
-	got := m.status()
+	got := m.Status()
 	if states := threadStates(got.Slots[0]); states != "running reserved free running" {
 		t.Errorf("the threads are %s", states)
 	}
@@ -91,7 +91,7 @@ func TestStatusOfThreads(t *testing.T) {
 // The rates are those of the scoreboard, of each process and of all; what nobody has asked for has no parts.
 func TestStatusOfRates(t *testing.T) {
 	m := masterOf(t, &Snapshot{Wanted: 1, Slots: 1, Workers: []WorkerView{{PID: 1 << 30, Threads: 3, State: plan.Ready}, {Seat: 1, State: plan.Waiting}}})
-	first := m.status()
+	first := m.Status()
 	for _, r := range []rates.Rates{first.Rates, first.Slots[0].Rates, first.Slots[1].Rates} {
 		if r.Window != 0 || r.Time.Parts == nil {
 			t.Errorf("at first: %+v", r)

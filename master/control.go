@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -231,7 +232,7 @@ func (m *Master) serveRestart(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	reply := make(chan restartReply, 1)
-	got, err := ask(m, r.Context(), restartRequest{reply: reply}, reply)
+	got, err := ask(m, r.Context(), restartRequest{slot: body.Slot, reply: reply}, reply)
 	if err == nil {
 		err = got.err
 	}
@@ -241,7 +242,39 @@ func (m *Master) serveRestart(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	w.WriteHeader(http.StatusOK)
+	if body.Slot != nil {
+		m.followRenewal(r.Context(), w, got.renewal, body.Wait)
+		return
+	}
 	m.follow(r.Context(), w, got.generation, body.Wait)
+}
+
+// followRenewal writes how the replacement of one worker goes until it is over.
+func (m *Master) followRenewal(ctx context.Context, w http.ResponseWriter, number int, wait string) {
+	lines := json.NewEncoder(w)
+	var last api.RenewalProgress
+	for {
+		snap := m.loop.snapshot.Load()
+		if i := slices.IndexFunc(snap.Renewals, func(r plan.Renewal) bool { return r.Number == number }); i >= 0 { // else it is not published yet
+			p := api.RenewalProgress{Renewal: snap.Renewals[i]}
+			p.Final = wait == "" || !p.Ended.IsZero() && (wait == "ready" || p.Drained || p.Outcome != plan.Done)
+			if p != last {
+				last = p
+				if lines.Encode(p) != nil || http.NewResponseController(w).Flush() != nil || p.Final {
+					return
+				}
+			}
+		} else if last.Number != 0 {
+			return // it is forgotten
+		}
+		select {
+		case <-snap.Changed:
+		case <-m.done:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // follow writes how a restart goes until it is over; a superseded one goes on as its successor.

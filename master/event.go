@@ -39,7 +39,10 @@ type (
 	keysEvent struct{ keyring.Update }
 
 	// Requests of the control socket. Each reply channel has a capacity of 1.
-	restartRequest struct{ reply chan restartReply }
+	restartRequest struct {
+		slot  *int // nil: all
+		reply chan restartReply
+	}
 	scaleRequest   struct {
 		by    int // relative, unless to is set
 		to    int
@@ -76,6 +79,7 @@ func (loadedEvent) isEvent()    {}
 
 type restartReply struct {
 	generation int
+	renewal    int // its number, if only one worker is replaced
 	err        error
 }
 

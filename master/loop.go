@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/prefork/cluster/ipc"
 	"github.com/prefork/cluster/master/front"
 	"github.com/prefork/cluster/master/plan"
+	"github.com/prefork/cluster/master/recycle"
 )
 
 const tickInterval = 500 * time.Millisecond // how often heartbeats are looked at
@@ -39,11 +41,13 @@ type loop struct {
 	dumpID      uint64
 	signalled   time.Time // when a signal asked for the end
 	listened    time.Time // when the heartbeats were looked at last
-	unswept     bool      // more lies in deserted inboxes than a turn may take
+	watch       *recycle.Watch
+	gaveUp      map[int]bool // numbers of renewals whose end was logged
+	unswept     bool         // more lies in deserted inboxes than a turn may take
 }
 
 func newLoop(s *plan.Cluster, sys system, log *slog.Logger) *loop {
-	l := &loop{state: s, system: sys, log: log, events: make(chan event, 256), generations: map[int]int{1: s.Config.Threads}, workers: s.Config.Workers, most: s.Config.Workers, level: new(slog.LevelVar), dumps: map[uint64]*dumping{}, ended: map[rolloutEnd]int64{}, counted: map[int]plan.Outcome{}}
+	l := &loop{state: s, system: sys, log: log, events: make(chan event, 256), generations: map[int]int{1: s.Config.Threads}, workers: s.Config.Workers, most: s.Config.Workers, level: new(slog.LevelVar), dumps: map[uint64]*dumping{}, ended: map[rolloutEnd]int64{}, counted: map[int]plan.Outcome{}, watch: recycle.New(rand.Float64), gaveUp: map[int]bool{}}
 	if s.Config.Fronted() {
 		l.front = &front.Front{}
 	}
@@ -225,8 +229,7 @@ func (l *loop) handle(ev event, now time.Time) {
 	case signalEvent:
 		l.signal(ev.signal, now)
 	case restartRequest:
-		g, err := l.restart(now)
-		ev.reply <- restartReply{g, err}
+		ev.reply <- l.restartAsked(ev.slot, now)
 	case scaleRequest:
 		n, err := l.scale(ev)
 		ev.reply <- scaleReply{n, err}
@@ -320,6 +323,7 @@ func (l *loop) listen(now time.Time) {
 		ages[id] = l.system.heartbeatAge(id)
 	}
 	l.state.Heard(ages, now)
+	l.recycle(now)
 }
 
 // sweep passes on the connections in the inboxes that nobody reads.
@@ -356,6 +360,7 @@ func (l *loop) report() {
 		l.log.Info("cluster ready", "workers", l.wanted(), "threads", l.state.Config.Threads, "took", time.Since(l.state.Started).Round(time.Millisecond).String())
 	}
 	l.count()
+	l.reportRenewals()
 	ro := l.state.Rollout()
 	if ro == nil || ro.Generation == l.lastRollout.Generation && ro.Outcome == l.lastRollout.Outcome {
 		return

@@ -167,6 +167,7 @@ func (m *Master) start() error {
 	m.machine.events = m.loop.events
 	m.loop.level, m.loop.reloading.load = &m.level, m.load
 	m.memory = metrics.NewSampler(m.pids)
+	m.machine.sampler = m.memory
 	if err := m.serveMetrics(); err != nil {
 		return err
 	}

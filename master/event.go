@@ -43,7 +43,7 @@ type (
 		slot  *int // nil: all
 		reply chan restartReply
 	}
-	scaleRequest   struct {
+	scaleRequest struct {
 		by    int // relative, unless to is set
 		to    int
 		reply chan scaleReply

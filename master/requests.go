@@ -49,7 +49,7 @@ func (l *loop) renew(slot int, why plan.Reason, detail string, now time.Time) er
 		return err
 	}
 	r := l.state.Renewals[len(l.state.Renewals)-1]
-	l.log.Info("worker is to be replaced", "slot", slot, "pid", r.PID, "generation", r.Generation, "reason", r.Reason, "detail", detail)
+	l.log.Info("worker is to be replaced", "slot", l.slot(plan.SeatID{Slot: slot}), "pid", r.PID, "generation", r.Generation, "reason", r.Reason, "detail", detail)
 	return nil
 }
 
@@ -63,7 +63,7 @@ func (l *loop) recycle(now time.Time) {
 	var seen []recycle.Seen
 	for id, k := range l.state.Workers() {
 		limits := l.limits(k.Generation)
-		s := recycle.Seen{ID: id, Generation: k.Generation, Ready: k.State == plan.Ready, ReadyAt: k.ReadyAt, Renewing: l.state.Renewing(k), Threads: limits.InAll()}
+		s := recycle.Seen{ID: id, Generation: k.Generation, Ready: k.State == plan.Ready && k.Settled, ReadyAt: k.ReadyAt, Renewing: l.state.Renewing(k), Threads: limits.InAll()}
 		s.Requests, s.Stuck = l.system.work(id, s.Threads)
 		if memory {
 			m := l.system.memory(k.PID)
@@ -80,7 +80,7 @@ func (l *loop) recycle(now time.Time) {
 	}
 	causes, warnings := l.watch.Look(c, seen, rest, now)
 	for _, w := range warnings {
-		l.log.Warn(w.Text, "slot", w.Slot)
+		l.log.Warn(w.Text, "slot", l.slot(plan.SeatID{Slot: w.Slot}))
 	}
 	for _, cause := range causes {
 		if err := l.renew(cause.Slot, cause.Reason, cause.Detail, now); err != nil {
@@ -98,7 +98,7 @@ func (l *loop) reportRenewals() {
 		}
 		if there[r.Number] = true; !l.gaveUp[r.Number] {
 			l.log.Warn("worker is not replaced: the new one has failed every time, so the old one stays until there is another cause",
-				"slot", r.Slot, "pid", r.PID, "generation", r.Generation, "reason", r.Reason, "attempts", r.Failures, "err", r.Failure)
+				"slot", l.slot(plan.SeatID{Slot: r.Slot}), "pid", r.PID, "generation", r.Generation, "reason", r.Reason, "attempts", r.Failures, "err", r.Failure)
 		}
 	}
 	l.gaveUp = there

@@ -53,7 +53,7 @@ func exits(t *testing.T, c *testCluster, why plan.Reason) (n int) {
 // Under load workers are replaced one at a time, and one by request; no request is lost, and never is there one worker fewer.
 func TestRecycling(t *testing.T) {
 	t.Parallel()
-	c := startCluster(t, "--workers", "2", "--threads", "3", "--settle", "100ms", "--drain-idle", "1s", "--recycle-requests", "3000")
+	c := startCluster(t, "--workers", "2", "--threads", "3", "--settle", "100ms", "--drain-idle", "300ms", "--recycle-requests", "1500")
 	old := c.Status().Slots[1].PID
 	out := c.Must("restart", "--slot", "1", "--wait=drained")
 	if want := fmt.Sprintf("slot 1, pid %d: ", old); !strings.Contains(out, want+"a new worker starts\n") || !strings.HasSuffix(out, ", the old one has left\n") {

@@ -23,7 +23,7 @@ const (
 type Seen struct {
 	ID         plan.SeatID
 	Generation int
-	Ready      bool // else it starts or leaves
+	Ready      bool // and settled; else it starts or leaves
 	ReadyAt    time.Time
 	Renewing   bool          // it is to be renewed already
 	Requests   int64         // that the rows of its seat have counted, those of workers before it included
@@ -145,7 +145,7 @@ func (w *Watch) due(c *configs.Config, s *Seen, k *worker, now time.Time) (reaso
 		return plan.RecycleAge, fmt.Sprintf("it has been ready for %v, and may be for %v (recycle-age)", age.Round(time.Second), time.Duration(mine(int64(c.RecycleAge))).Round(time.Second)), ""
 	case large && !k.large:
 		k.large = true
-		if warning, no := w.inVain(c, s, now); no {
+		if warning, no := w.inVain(c, s, 0, now); no {
 			return plan.NoReason, "", warning
 		}
 		w.remember(c, s)
@@ -162,7 +162,7 @@ func (w *Watch) relieve(c *configs.Config, seen []Seen, total int64, now time.Ti
 		if w.workers[s.ID.Spawn].pressed {
 			continue
 		}
-		warning, no := w.inVain(c, s, now)
+		warning, no := w.inVain(c, s, asLarge, now)
 		if warning != "" {
 			warnings = append(warnings, Warning{s.ID.Slot, warning})
 		}
@@ -184,9 +184,9 @@ func (w *Watch) remember(c *configs.Config, s *Seen) {
 	w.renewed[s.ID.Slot] = &renewed{spawn: s.ID.Spawn, generation: s.Generation, memory: c.Memory, each: c.RecycleMemory, size: s.PSS}
 }
 
-// inVain says whether to renew a worker for its memory would help nobody: the one before was, and this one was as large soon. The warning is
-// for the first time.
-func (w *Watch) inVain(c *configs.Config, s *Seen, now time.Time) (warning string, no bool) {
+// inVain says whether to renew a worker for its memory would help nobody: the one before was, and this one has that part of its size, and
+// is to go for it, soon after it was ready. The warning is for the first time.
+func (w *Watch) inVain(c *configs.Config, s *Seen, part float64, now time.Time) (warning string, no bool) {
 	r := w.renewed[s.ID.Slot]
 	if r == nil || r.spawn == s.ID.Spawn || r.generation != s.Generation || r.memory != c.Memory || r.each != c.RecycleMemory {
 		return "", false
@@ -194,12 +194,12 @@ func (w *Watch) inVain(c *configs.Config, s *Seen, now time.Time) (warning strin
 	if r.hopeless {
 		return "", true
 	}
-	if now.Sub(s.ReadyAt) >= soon || float64(s.PSS) < asLarge*float64(r.size) {
+	if now.Sub(s.ReadyAt) >= soon || float64(s.PSS) < part*float64(r.size) {
 		return "", false
 	}
 	r.hopeless = true
-	return fmt.Sprintf("worker is as large (%s) as the one before, which was renewed for its memory: the limit is too small for it, so it is not renewed again in this generation; raise memory or recycle-memory, or run fewer workers",
-		mebibytes(s.PSS)), true
+	return fmt.Sprintf("worker is too large again (%s) soon after the one before was renewed for its memory: the limit is too small for it, so it is not renewed "+
+		"for that again in this generation; raise memory or recycle-memory, or run fewer workers", mebibytes(s.PSS)), true
 }
 
 func mebibytes(n int64) string { return fmt.Sprintf("%.0f MiB", float64(n)/(1<<20)) }

@@ -80,8 +80,8 @@ func TestLook(t *testing.T) {
 			{5 * time.Second, []Seen{ready(0, size(90)), ready(1, size(10))}, "0 recycle_memory"},
 		}},
 		{"as large soon again", configs.Config{RecycleMemory: 100 * mib}, []look{
-			{0, one(ready(0, size(100))), "0 recycle_memory"},
-			{time.Second, one(ready(0, spawn(5), since(time.Second), size(95))), "0!"},
+			{0, one(ready(0, size(150))), "0 recycle_memory"},
+			{time.Second, one(ready(0, spawn(5), since(time.Second), size(91))), "0!"},
 			{2 * time.Minute, one(ready(0, spawn(6), since(2*time.Minute), size(300))), ""},
 			{time.Hour, one(ready(0, spawn(7), since(2*time.Minute), size(300))), ""},
 			{time.Hour, one(ready(0, spawn(8), since(time.Hour), size(300), second)), "0 recycle_memory"},

@@ -30,7 +30,7 @@ type Renewal struct {
 
 const (
 	renewAttempts = 3  // newcomers that fail before a renewal is given up
-	renewalsKept  = 16 // that are over
+	renewalsKept  = 8 // that are over
 )
 
 // Renew wants the worker of a slot replaced, new before old, by one of the same generation. It begins when no other one is under way and

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -12,7 +11,6 @@ import (
 	"github.com/prefork/cluster/ipc"
 	"github.com/prefork/cluster/master/front"
 	"github.com/prefork/cluster/master/plan"
-	"github.com/prefork/cluster/master/recycle"
 )
 
 const tickInterval = 500 * time.Millisecond // how often heartbeats are looked at
@@ -41,13 +39,12 @@ type loop struct {
 	dumpID      uint64
 	signalled   time.Time // when a signal asked for the end
 	listened    time.Time // when the heartbeats were looked at last
-	watch       *recycle.Watch
-	gaveUp      map[int]bool // numbers of renewals whose end was logged
-	unswept     bool         // more lies in deserted inboxes than a turn may take
+	recycling   recycling
+	unswept     bool // more lies in deserted inboxes than a turn may take
 }
 
 func newLoop(s *plan.Cluster, sys system, log *slog.Logger) *loop {
-	l := &loop{state: s, system: sys, log: log, events: make(chan event, 256), generations: map[int]int{1: s.Config.Threads}, workers: s.Config.Workers, most: s.Config.Workers, level: new(slog.LevelVar), dumps: map[uint64]*dumping{}, ended: map[rolloutEnd]int64{}, counted: map[int]plan.Outcome{}, watch: recycle.New(rand.Float64), gaveUp: map[int]bool{}}
+	l := &loop{state: s, system: sys, log: log, events: make(chan event, 256), generations: map[int]int{1: s.Config.Threads}, workers: s.Config.Workers, most: s.Config.Workers, level: new(slog.LevelVar), dumps: map[uint64]*dumping{}, ended: map[rolloutEnd]int64{}, counted: map[int]plan.Outcome{}, recycling: newRecycling()}
 	if s.Config.Fronted() {
 		l.front = &front.Front{}
 	}

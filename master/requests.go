@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"time"
 
@@ -53,6 +54,16 @@ func (l *loop) renew(slot int, why plan.Reason, detail string, now time.Time) er
 	return nil
 }
 
+// recycling is what the loop keeps of workers that are replaced one by one.
+type recycling struct {
+	watch  *recycle.Watch
+	gaveUp map[int]bool // numbers of renewals whose end was logged
+}
+
+func newRecycling() recycling {
+	return recycling{watch: recycle.New(rand.Float64)}
+}
+
 // recycle looks which workers are to be replaced. Memory is looked at only if a setting asks for it.
 func (l *loop) recycle(now time.Time) {
 	c := &l.state.Config
@@ -78,7 +89,7 @@ func (l *loop) recycle(now time.Time) {
 			rest += l.system.memory(l.front.PID).PSS
 		}
 	}
-	causes, warnings := l.watch.Look(c, seen, rest, now)
+	causes, warnings := l.recycling.watch.Look(c, seen, rest, now)
 	for _, w := range warnings {
 		l.log.Warn(w.Text, "slot", l.slot(plan.SeatID{Slot: w.Slot}))
 	}
@@ -96,12 +107,12 @@ func (l *loop) reportRenewals() {
 		if r.Outcome != plan.Aborted {
 			continue
 		}
-		if there[r.Number] = true; !l.gaveUp[r.Number] {
+		if there[r.Number] = true; !l.recycling.gaveUp[r.Number] {
 			l.log.Warn("worker is not replaced: the new one has failed every time, so the old one stays until there is another cause",
 				"slot", l.slot(plan.SeatID{Slot: r.Slot}), "pid", r.PID, "generation", r.Generation, "reason", r.Reason, "attempts", r.Failures, "err", r.Failure)
 		}
 	}
-	l.gaveUp = there
+	l.recycling.gaveUp = there
 }
 
 // wanted is how many workers there are to be. To the plan one process that has the threads of all is a single one.

@@ -29,7 +29,7 @@ type Renewal struct {
 }
 
 const (
-	renewAttempts = 3  // newcomers that fail before a renewal is given up
+	renewAttempts = 3 // newcomers that fail before a renewal is given up
 	renewalsKept  = 8 // that are over
 )
 

@@ -53,6 +53,7 @@ var layout = []struct {
 	{"master/notify", nil},
 	{"master/elastic", nil},
 	{"master/control", []string{"ipc/profile", "master/api", "master/journal", "master/sockets"}},
+	{"master/recycle", []string{"configs", "master/plan"}},
 	{"master/front", nil},
 	{"master/logs", []string{"master/journal"}},
 	{"master/inboxes", []string{"ipc", "ipc/inbox", "ipc/scoreboard"}},

@@ -14,6 +14,9 @@ const (
 	MaxCells = 1024
 )
 
+// maxMemory is more than any machine has.
+const maxMemory = 1 << 50
+
 // maxDuration keeps sums of durations from running over.
 const maxDuration = 365 * 24 * time.Hour
 
@@ -179,6 +182,12 @@ func (c *Config) relations() []problem {
 	}
 	if c.LogRequestsFile != "" && !c.LogRequests {
 		found = append(found, problem{c.quoted("log-requests-file"), " would stay empty: give ", name("log-requests"), " too"})
+	}
+	if c.Memory > 0 && c.Memory <= maxMemory && c.Processes() > c.FitInMemory() {
+		found = append(found, problem{
+			c.plain("memory"), " is too little for ", c.plain("workers"), ": give at least " + formatSize(masterMemory+int64(c.Processes())*workerMemory) +
+				", " + formatSize(workerMemory) + " a worker process and " + formatSize(masterMemory) + " for the master",
+		})
 	}
 	found = append(found, c.poolRelations()...)
 	found = append(found, c.frontProblems()...)

@@ -148,6 +148,9 @@ func TestCheck(t *testing.T) {
 		{"small head", func(c *Config) { c.MaxHead = 1023 }, "--max-head 1023 is out of range: give 0, or 1KiB to 64MiB"},
 		{"large head", func(c *Config) { c.MaxHead = 65 << 20 }, "--max-head 65MiB is out of range"},
 		{"negative body", func(c *Config) { c.MaxBody = -1 }, "--max-body -1 is out of range"},
+		{"memory for fewer workers", func(c *Config) { c.Memory, c.Workers = 95<<20, 4 }, "--memory 95MiB is too little for --workers 4: give at least 96MiB, 16MiB a worker process and 32MiB for the master"},
+		{"memory for no process", func(c *Config) { c.Memory, c.Workers, c.Mode = 47<<20, 4, "inprocess" }, "--memory 47MiB is too little for --workers 4: give at least 48MiB"},
+		{"an age of no use", func(c *Config) { c.RecycleAge = time.Millisecond }, "--recycle-age 1ms is too short: give at least 1s"},
 		{"buffer larger than bodies", func(c *Config) { c.MaxBody = 1 << 10 }, "--buffer-body 64KiB is more than --max-body 1KiB"},
 		{"buffer as large as bodies", func(c *Config) { c.MaxBody = 64 << 10 }, ""},
 		{"negative buffer", func(c *Config) { c.BufferResponse = -1 }, "--buffer-response -1 is out of range: give 0 to 1GiB"},
@@ -191,5 +194,19 @@ func TestCheckNamesAll(t *testing.T) {
 	c.Workers, c.Threads, c.Surge, c.LogFormat = 0, 0, 0, ""
 	if n := strings.Count(c.Check().Error(), "\n") + 1; n != 4 {
 		t.Errorf("%d errors, want 4:\n%v", n, c.Check())
+	}
+}
+
+func TestWorkerMemory(t *testing.T) {
+	c := Default()
+	if c.WorkerMemory(4) != 0 || c.FitInMemory() != MaxSlots {
+		t.Errorf("without a limit: %d bytes, %d workers", c.WorkerMemory(4), c.FitInMemory())
+	}
+	c.Memory = 232 << 20
+	if got := c.WorkerMemory(4); got != 45<<20 {
+		t.Errorf("%d bytes for each of 4, want 45 MiB", got)
+	}
+	if got := c.FitInMemory(); got != 12 {
+		t.Errorf("%d workers fit, want 12", got)
 	}
 }

@@ -49,12 +49,19 @@ type Config struct {
 	IdleTimeout  time.Duration // for the next request of a connection
 	WriteTimeout time.Duration // for progress of a blocked write
 
+	RequestTimeout time.Duration // for the answer of a handler; 0: any time
+
 	MaxConnections           int   // open at a time, a worker; 0: what the descriptor limit allows
 	MaxRequestsPerConnection int   // answered before the connection is closed; 0: any number
 	MaxHead                  int64 // bytes of a request head; 0: what is usual for the engine
 	MaxBody                  int64 // bytes of a request body, else 413; 0: any size
 	BufferBody               int64 // bytes of a request body read before a thread is taken
 	BufferResponse           int64 // bytes of a response kept for a client that is slow to read it
+
+	Memory          int64         // bytes of all processes together; 0: any
+	RecycleRequests int           // that a worker answers before it is renewed; 0: any number
+	RecycleAge      time.Duration // of a worker before it is renewed; 0: any
+	RecycleMemory   int64         // bytes of anonymous memory of a worker before it is renewed; 0: any
 
 	BootTimeout      time.Duration // from spawn to ready
 	HeartbeatTimeout time.Duration // silence after which a worker is killed
@@ -130,6 +137,29 @@ func (c *Config) Processes() int {
 
 // MostProcesses is how many worker processes there may come to be by themselves.
 func (c *Config) MostProcesses() int { return max(c.Processes(), c.Elastic) }
+
+// What Memory is divided by.
+const (
+	masterMemory = 32 << 20 // bytes set aside for the master
+	workerMemory = 16 << 20 // bytes that a worker process has at least, else it would only collect garbage
+)
+
+// FitInMemory is how many worker processes Memory is enough for.
+func (c *Config) FitInMemory() int {
+	if c.Memory == 0 {
+		return MaxSlots
+	}
+	return int(max(0, c.Memory-masterMemory) / workerMemory)
+}
+
+// WorkerMemory is the soft limit, in bytes, of the heap of each of so many worker processes: 90% of its part of what Memory leaves after
+// the master. The rest is for what is no heap. 0: there is none.
+func (c *Config) WorkerMemory(processes int) int64 {
+	if c.Memory == 0 {
+		return 0
+	}
+	return max(c.Memory-masterMemory, workerMemory) / int64(processes) * 9 / 10
+}
 
 // Handoff says that open connections are passed between workers.
 func (c *Config) Handoff() bool { return c.Dispatch == "handoff" && !c.InProcess() }

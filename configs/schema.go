@@ -51,10 +51,12 @@ var schema = slices.Concat(
 		size("max-body", Live, 0, 1<<40, "bytes of a request body, else 413; 0: any size", func(c *Config) *int64 { return &c.MaxBody }),
 		size("buffer-body", Live, 0, 1<<30, "bytes of a request body that are read before the request takes a thread", func(c *Config) *int64 { return &c.BufferBody }),
 		size("buffer-response", Live, 0, 1<<30, "bytes of a response that are kept for a client that is slow to read it", func(c *Config) *int64 { return &c.BufferResponse }),
+		size("memory", Live, 0, maxMemory, "memory of all processes together: limits each heap, and renews the largest worker; 0: any", func(c *Config) *int64 { return &c.Memory }),
 	),
 	in(
 		Timeouts,
 		duration("queue-timeout", time.Millisecond, "how long a request waits for a thread before it is answered 503", func(c *Config) *time.Duration { return &c.QueueTimeout }),
+		duration("request-timeout", 0, "how long a request may take before it is answered 504; 0: any time", func(c *Config) *time.Duration { return &c.RequestTimeout }),
 		duration("head-timeout", time.Second, "for a complete request head", func(c *Config) *time.Duration { return &c.HeadTimeout }),
 		duration("body-timeout", time.Second, "how long a client that sends a request body may be silent", func(c *Config) *time.Duration { return &c.BodyTimeout }),
 		duration("idle-timeout", time.Second, "how long a keep-alive connection may be silent", func(c *Config) *time.Duration { return &c.IdleTimeout }),
@@ -69,6 +71,9 @@ var schema = slices.Concat(
 		duration("heartbeat-timeout", 3*time.Second, "silence after which a worker is killed (not a limit on requests)", func(c *Config) *time.Duration { return &c.HeartbeatTimeout }),
 		duration("settle", 0, "how long a new worker must stay ready before the old one drains", func(c *Config) *time.Duration { return &c.Settle }),
 		duration("probation", 0, "a new worker that dies so soon after ready takes the restart back", func(c *Config) *time.Duration { return &c.Probation }),
+		number("recycle-requests", Live, 0, 1<<30, "requests that a worker answers before it is renewed, less up to a fifth at random; 0: any number", func(c *Config) *int { return &c.RecycleRequests }),
+		duration("recycle-age", time.Second, "age at which a worker is renewed, less up to a fifth at random; 0: any", func(c *Config) *time.Duration { return &c.RecycleAge }).orZero(),
+		size("recycle-memory", Live, 1<<20, maxMemory, "anonymous memory at which a worker is renewed, less up to a fifth at random; 0: any", func(c *Config) *int64 { return &c.RecycleMemory }).orZero(),
 		number("surge", Live, 1, MaxSlots, "workers that a rolling restart replaces at a time, after the first", func(c *Config) *int { return &c.Surge }),
 	),
 	in(

@@ -18,10 +18,11 @@ var others = map[string]struct{ written, text string }{
 	"dispatch": {"shared", ""}, "pool": {"queue", ""}, "engine": {"fasthttp", ""}, "gvl": {"true", ""}, "os-threads": {"true", ""}, "busy-poll": {"50000ns", "50µs"}, "batch": {"4", ""},
 	"bind": {"tcp://127.0.0.1:8080", ""}, "backlog": {"128", ""}, "metrics": {"off", ""}, "metrics-token-file": {"token", ""}, "page": {"false", ""}, "name": {"blog", ""}, "control": {"/run/blog.sock", ""},
 	"max-connections": {"1000", ""}, "max-requests-per-connection": {"100", ""}, "queue-depth": {"16", ""},
-	"max-head": {"8KiB", ""}, "max-body": {"10MB", "10000000"}, "buffer-body": {"131072", "128KiB"}, "buffer-response": {"1024KiB", "1MiB"},
-	"queue-timeout": {"1500ms", "1.5s"}, "head-timeout": {"31s", ""}, "body-timeout": {"32s", ""}, "idle-timeout": {"120s", "2m"}, "write-timeout": {"33s", ""},
+	"max-head": {"8KiB", ""}, "max-body": {"10MB", "10000000"}, "buffer-body": {"131072", "128KiB"}, "buffer-response": {"1024KiB", "1MiB"}, "memory": {"6GiB", ""},
+	"queue-timeout": {"1500ms", "1.5s"}, "head-timeout": {"31s", ""}, "body-timeout": {"32s", ""}, "idle-timeout": {"120s", "2m"}, "write-timeout": {"33s", ""}, "request-timeout": {"34s", ""},
 	"drain-timeout": {"3600s", "1h"}, "drain-idle": {"9s", ""}, "orphan-grace": {"11s", ""},
 	"boot-timeout": {"12s", ""}, "heartbeat-timeout": {"13s", ""}, "settle": {"14s", ""}, "probation": {"15s", ""}, "surge": {"2", ""},
+	"recycle-requests": {"100000", ""}, "recycle-age": {"24h", ""}, "recycle-memory": {"512MiB", ""},
 	"log-format": {"json", ""}, "log-level": {"error", ""}, "quiet": {"true", ""}, "log-file": {"log", ""}, "log-requests": {"true", ""}, "log-requests-file": {"requests", ""},
 	"program": {"./app", ""}, "chdir": {"/srv", ""}, "user": {"app", ""}, "group": {"web", ""}, "umask": {"022", ""}, "pidfile": {"pid", ""},
 }

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"log/slog"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/prefork/cluster/ipc/profile"
@@ -97,6 +98,42 @@ func (m *Master) Restart(ctx context.Context) (generation int, err error) {
 	reply := make(chan restartReply, 1)
 	got, err := ask(ctx, m, restartRequest{reply: reply}, reply)
 	return got.generation, errors.Join(err, got.err)
+}
+
+// Renew begins to replace the worker of one slot.
+func (m *Master) Renew(ctx context.Context, slot int) (number int, err error) {
+	reply := make(chan restartReply, 1)
+	got, err := ask(ctx, m, restartRequest{slot: &slot, reply: reply}, reply)
+	return got.renewal, errors.Join(err, got.err)
+}
+
+// Renewing yields how the replacement of one worker goes until it is over.
+func (m *Master) Renewing(ctx context.Context, number int, wait string) iter.Seq[api.RenewalProgress] {
+	return func(yield func(api.RenewalProgress) bool) {
+		var last api.RenewalProgress
+		for {
+			snap := m.loop.snapshot.Load()
+			if i := slices.IndexFunc(snap.Renewals, func(r plan.Renewal) bool { return r.Number == number }); i >= 0 { // else it is not published yet
+				p := api.RenewalProgress{Renewal: snap.Renewals[i]}
+				p.Final = wait == "" || !p.Ended.IsZero() && (wait == "ready" || p.Drained || p.Outcome != plan.Done)
+				if p != last {
+					last = p
+					if !yield(p) || p.Final {
+						return
+					}
+				}
+			} else if last.Number != 0 {
+				return // it is forgotten
+			}
+			select {
+			case <-snap.Changed:
+			case <-m.done:
+				return
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
 }
 
 // Progress yields how a restart goes until it is over; a superseded one goes on as its successor.

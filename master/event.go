@@ -40,8 +40,11 @@ type (
 	keysEvent struct{ keyring.Update }
 
 	// Requests of the control socket. Each reply channel has a capacity of 1.
-	restartRequest struct{ reply chan restartReply }
-	scaleRequest   struct {
+	restartRequest struct {
+		slot  *int // nil: all
+		reply chan restartReply
+	}
+	scaleRequest struct {
 		by    int // relative, unless to is set
 		to    int
 		reply chan scaleReply
@@ -95,6 +98,7 @@ func (loadedEvent) isEvent()    {}
 
 type restartReply struct {
 	generation int
+	renewal    int // its number, if only one worker is replaced
 	err        error
 }
 

@@ -44,11 +44,12 @@ type loop struct {
 	setThreads  *int      // what the configuration said of threads when they were set by hand; nil: they were not
 	signalled   time.Time // when a signal asked for the end
 	listened    time.Time // when the heartbeats were looked at last
-	unswept     bool      // more lies in deserted inboxes than a turn may take
+	recycling   recycling
+	unswept     bool // more lies in deserted inboxes than a turn may take
 }
 
 func newLoop(s *plan.Cluster, sys system, log *slog.Logger) *loop {
-	l := &loop{state: s, system: sys, log: log, events: make(chan event, 256), generations: map[int]int{1: s.Config.Threads}, workers: s.Config.Workers, most: s.Config.Workers, level: new(slog.LevelVar), allow: func(control.Access) {}, dumps: map[uint64]*dumping{}, profiles: map[plan.SeatID]*profiling{}, ended: map[rolloutEnd]int64{}, counted: map[int]plan.Outcome{}}
+	l := &loop{state: s, system: sys, log: log, events: make(chan event, 256), generations: map[int]int{1: s.Config.Threads}, workers: s.Config.Workers, most: s.Config.Workers, level: new(slog.LevelVar), allow: func(control.Access) {}, dumps: map[uint64]*dumping{}, profiles: map[plan.SeatID]*profiling{}, ended: map[rolloutEnd]int64{}, counted: map[int]plan.Outcome{}, recycling: newRecycling()}
 	if s.Config.Fronted() {
 		l.front = &front.Front{}
 	}
@@ -335,6 +336,7 @@ func (l *loop) report() {
 		l.log.Info("cluster ready", "workers", l.wanted(), "threads", l.state.Config.Threads, "took", time.Since(l.state.Started).Round(time.Millisecond).String(), "event", journal.ClusterReady)
 	}
 	l.count()
+	l.reportRenewals()
 	ro := l.state.Rollout()
 	if ro == nil || ro.Generation == l.lastRollout.Generation && ro.Outcome == l.lastRollout.Outcome {
 		return

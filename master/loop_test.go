@@ -22,6 +22,7 @@ import (
 	"github.com/prefork/cluster/master/inboxes"
 	"github.com/prefork/cluster/master/journal"
 	"github.com/prefork/cluster/master/plan"
+	"github.com/prefork/cluster/metrics"
 )
 
 // fakeSystem plays the operating system and the workers. Workers behave by the generation they are of; what they do, they
@@ -45,9 +46,10 @@ type fakeSystem struct {
 	limits   map[int]ipc.Limits // by pid: that it was started with or told
 	inboxes  *inboxes.Set       // real ones, if the configuration wants any; then with a board, and all workers take packets
 	board    *scoreboard.Board
-	fronts   []int    // pids of those that were started
-	refused  int      // fronts that could not be
-	told     []string // "seat>slot": who was given the inboxes of which slot
+	fronts   []int        // pids of those that were started
+	works    map[int]work // by pid
+	refused  int          // fronts that could not be
+	told     []string     // "seat>slot": who was given the inboxes of which slot
 }
 
 type behaviour struct {
@@ -65,6 +67,26 @@ func (f *fakeSystem) readKeys()                      {}
 func (f *fakeSystem) configure(configs.Config) error { return nil }
 func (f *fakeSystem) lastLines() []string            { return []string{"its last words"} }
 func (f *fakeSystem) giveKeys(plan.SeatID) error     { return nil }
+
+func (f *fakeSystem) work(id plan.SeatID, _ int) (int64, time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w := f.works[f.pidOf(id)]
+	return w.requests, w.stuck
+}
+
+func (f *fakeSystem) memory(pid int) metrics.Memory {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.works[pid].memory
+}
+
+// work is what a worker has done, and what it takes.
+type work struct {
+	requests int64
+	stuck    time.Duration
+	memory   metrics.Memory
+}
 
 func (f *fakeSystem) later(d time.Duration, ev func() event) {
 	time.AfterFunc(d, func() { f.loop.events <- ev() })
@@ -306,7 +328,7 @@ func inWorld(t *testing.T, change func(*configs.Config), behave map[int]behaviou
 			change(&c)
 		}
 		w := &world{T: t, log: &logBuffer{}, journal: journal.New(1000), code: make(chan int, 1)}
-		w.fake = &fakeSystem{behave: behave, seats: map[int]int{}, limits: map[int]ipc.Limits{}, ids: map[int]plan.SeatID{}, adopted: map[plan.SeatID]map[int]bool{}, silent: map[int]time.Time{}}
+		w.fake = &fakeSystem{behave: behave, seats: map[int]int{}, works: map[int]work{}, limits: map[int]ipc.Limits{}, ids: map[int]plan.SeatID{}, adopted: map[plan.SeatID]map[int]bool{}, silent: map[int]time.Time{}}
 		if c.Inboxes() {
 			board, err := scoreboard.Create(c.MaxWorkers, c.Cells())
 			if err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/prefork/cluster/master/plan"
 	"github.com/prefork/cluster/master/process"
 	"github.com/prefork/cluster/master/sockets"
+	"github.com/prefork/cluster/metrics"
 )
 
 // machine is the real system: sockets, processes, channels and the scoreboard. Only the loop calls it.
@@ -27,6 +28,7 @@ type machine struct {
 	board        *scoreboard.Board
 	boardFD      *ipc.FD
 	clock        scoreboard.Clock
+	sampler      *metrics.Sampler
 	together     bool // one process has the threads of all workers
 	recipe       *recipe
 	generations  map[int]*generation

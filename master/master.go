@@ -177,6 +177,7 @@ func (m *Master) start() error {
 	m.machine.events = m.loop.events
 	m.loop.level, m.loop.reloading.load = &m.level, m.load
 	m.memory = metrics.NewSampler(m.pids)
+	m.machine.sampler = m.memory
 	m.rates = rates.NewSampler(m.board, m.clock, m.processes)
 	m.api = control.New(m, m.journal, log, m.done)
 	if err := m.serveMetrics(log); err != nil {

@@ -45,6 +45,41 @@ func (m *Master) processes() []rates.Process {
 	return all
 }
 
+func (m *machine) memory(pid int) metrics.Memory { return m.sampler.Of(pid) }
+
+// work looks at what the threads do only if all are busy. A process that has the threads of all workers has them in the same parity of seat
+// of every slot.
+func (m *machine) work(id plan.SeatID, threads int) (requests int64, stuck time.Duration) {
+	seats := []int{id.Seat()}
+	for seat := id.Side + 2; m.together && seat < 2*m.board.Slots(); seat += 2 {
+		seats = append(seats, seat)
+	}
+	busy := 0
+	for _, seat := range seats {
+		requests += m.board.Row(seat).Total()
+		busy += m.board.Busy(seat)
+	}
+	if busy < threads {
+		return requests, 0
+	}
+	now := m.clock.Now()
+	youngest := int64(0)
+	for _, seat := range seats {
+		for thread := range m.board.Threads() {
+			cell := m.board.Cell(seat, thread)
+			if !cell.Running() {
+				continue
+			}
+			work := cell.Read()
+			if !work.Running { // it has only begun, or just ended
+				return requests, 0
+			}
+			youngest = max(youngest, work.Since)
+		}
+	}
+	return requests, time.Duration(max(0, now-youngest))
+}
+
 var stateNames = []string{plan.Starting.String(), plan.Ready.String(), plan.Draining.String(), plan.Waiting.String()}
 
 // View is what the metrics are made of.
@@ -148,4 +183,5 @@ func (l *loop) listen(now time.Time) {
 			l.worker(slog.LevelInfo, "worker recovered: its heartbeat is back", id, "event", journal.WorkerRecovered)
 		}
 	}
+	l.recycle(now)
 }

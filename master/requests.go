@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
+	"os"
 	"time"
 
 	"github.com/prefork/cluster/configs"
@@ -11,14 +13,14 @@ import (
 	"github.com/prefork/cluster/master/journal"
 	"github.com/prefork/cluster/master/keyring"
 	"github.com/prefork/cluster/master/plan"
+	"github.com/prefork/cluster/master/recycle"
 )
 
 // request does what the control socket asks for; false: the event is no request.
 func (l *loop) request(ev event, now time.Time) bool {
 	switch ev := ev.(type) {
 	case restartRequest:
-		g, err := l.restart(now)
-		ev.reply <- restartReply{g, err}
+		ev.reply <- l.restartAsked(ev.slot, now)
 	case scaleRequest:
 		n, err := l.scale(ev)
 		ev.reply <- scaleReply{n, err}
@@ -59,6 +61,91 @@ func (l *loop) restart(now time.Time) (int, error) {
 	return g, nil
 }
 
+// restartAsked begins a rolling restart or, for one slot, the replacement of its worker.
+func (l *loop) restartAsked(slot *int, now time.Time) restartReply {
+	if slot == nil {
+		g, err := l.restart(now)
+		return restartReply{generation: g, err: err}
+	}
+	if l.state.Config.InProcess() {
+		return restartReply{err: errors.New("one process has the threads of all workers: restart it without --slot")}
+	}
+	if err := l.renew(*slot, plan.Restart, "an operator asked for it", now); err != nil {
+		return restartReply{err: err}
+	}
+	return restartReply{renewal: l.state.Renewals[len(l.state.Renewals)-1].Number}
+}
+
+func (l *loop) renew(slot int, why plan.Reason, detail string, now time.Time) error {
+	if err := l.state.Renew(slot, why, detail, now); err != nil {
+		return err
+	}
+	r := l.state.Renewals[len(l.state.Renewals)-1]
+	l.log.Info("worker is to be replaced", "slot", l.slot(plan.SeatID{Slot: slot}), "pid", r.PID, "generation", r.Generation, "reason", r.Reason, "detail", detail)
+	return nil
+}
+
+// recycling is what the loop keeps of workers that are replaced one by one.
+type recycling struct {
+	watch  *recycle.Watch
+	gaveUp map[int]bool // numbers of renewals whose end was logged
+}
+
+func newRecycling() recycling {
+	return recycling{watch: recycle.New(rand.Float64)}
+}
+
+// recycle looks which workers are to be replaced. Memory is looked at only if a setting asks for it.
+func (l *loop) recycle(now time.Time) {
+	c := &l.state.Config
+	if l.state.Stopping {
+		return
+	}
+	memory := c.Memory > 0 || c.RecycleMemory > 0
+	var seen []recycle.Seen
+	for id, k := range l.state.Workers() {
+		limits := l.limits(k.Generation)
+		s := recycle.Seen{ID: id, Generation: k.Generation, Ready: k.State == plan.Ready && k.Settled, ReadyAt: k.ReadyAt, Renewing: l.state.Renewing(k), Threads: limits.InAll()}
+		s.Requests, s.Stuck = l.system.work(id, s.Threads)
+		if memory {
+			m := l.system.memory(k.PID)
+			s.PSS, s.Anonymous = m.PSS, m.Anonymous
+		}
+		seen = append(seen, s)
+	}
+	rest := int64(0)
+	if memory {
+		rest = l.system.memory(os.Getpid()).PSS
+		if l.front != nil {
+			rest += l.system.memory(l.front.PID).PSS
+		}
+	}
+	causes, warnings := l.recycling.watch.Look(c, seen, rest, now)
+	for _, w := range warnings {
+		l.log.Warn(w.Text, "slot", l.slot(plan.SeatID{Slot: w.Slot}))
+	}
+	for _, cause := range causes {
+		if err := l.renew(cause.Slot, cause.Reason, cause.Detail, now); err != nil {
+			l.log.Debug("worker is not replaced", "slot", cause.Slot, "reason", cause.Reason.String(), "err", err)
+		}
+	}
+}
+
+// reportRenewals logs those that were given up.
+func (l *loop) reportRenewals() {
+	there := map[int]bool{}
+	for _, r := range l.state.Renewals {
+		if r.Outcome != plan.Aborted {
+			continue
+		}
+		if there[r.Number] = true; !l.recycling.gaveUp[r.Number] {
+			l.log.Warn("worker is not replaced: the new one has failed every time, so the old one stays until there is another cause",
+				"slot", l.slot(plan.SeatID{Slot: r.Slot}), "pid", r.PID, "generation", r.Generation, "reason", r.Reason, "attempts", r.Failures, "err", r.Failure)
+		}
+	}
+	l.recycling.gaveUp = there
+}
+
 // wanted is how many workers there are to be. To the plan one process that has the threads of all is a single one.
 func (l *loop) wanted() int {
 	if l.state.Config.InProcess() {
@@ -80,13 +167,17 @@ func (l *loop) scale(r scaleRequest) (int, error) {
 		return before, fmt.Errorf("cannot scale to %d workers: 1 to %d are possible (--max-workers at start sets the limit)", n, l.state.Config.MaxWorkers)
 	case n == before:
 		return n, nil
+	case !l.state.Config.InProcess() && n > l.state.Config.FitInMemory():
+		return before, fmt.Errorf("cannot scale to %d workers: memory is enough for %d (raise the setting memory and reload)", n, l.state.Config.FitInMemory())
 	}
 	l.log.Info("scaling", "from", before, "to", n, "event", journal.Scaled)
 	if l.state.Config.InProcess() {
 		l.workers, l.most = n, max(l.most, n)
-		l.tellLimits()
 	} else {
 		l.state.Scale(n)
+	}
+	if l.state.Config.InProcess() || l.state.Config.Memory > 0 { // there are more threads, or there is less memory for each
+		l.tellLimits()
 	}
 	return n, nil
 }
@@ -137,6 +228,8 @@ func (l *loop) limits(generation int) ipc.Limits {
 	limits := limitsOf(l.state.Config)
 	if l.state.Config.InProcess() {
 		limits.Workers, limits.Threads = l.workers, l.generations[generation]
+	} else {
+		limits.Memory = l.state.Config.WorkerMemory(l.state.Wanted)
 	}
 	return limits
 }

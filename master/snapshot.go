@@ -4,6 +4,7 @@ import (
 	"iter"
 	"maps"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/prefork/cluster/master/api"
@@ -33,6 +34,7 @@ type Snapshot struct {
 	DeathSlots []int          // of Deaths
 	Left       [][]int64      // slot × plan.Reasons()
 	Rollouts   []plan.Rollout // the last ones
+	Renewals   []plan.Renewal // those that go on, and the last ones before
 	Ended      []metrics.RolloutCount
 	Reload     *api.Reload // the last one; nil: none
 	KeysErr    error       // why the certificates in use are not those in the files; nil: they are
@@ -113,6 +115,7 @@ func (l *loop) publish(now time.Time) {
 		}
 		snap.Rollouts = append(snap.Rollouts, ro)
 	}
+	snap.Renewals = slices.Clone(s.Renewals)
 	for _, end := range rolloutEnds() {
 		snap.Ended = append(snap.Ended, metrics.RolloutCount{Outcome: string(end.outcome), Reason: end.reason, Count: l.ended[end]})
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/prefork/cluster/ipc"
 	"github.com/prefork/cluster/master/inboxes"
 	"github.com/prefork/cluster/master/plan"
+	"github.com/prefork/cluster/metrics"
 )
 
 // system is the operating system as the loop needs it: real in machine.go, faked in tests. Its methods are called by the
@@ -46,6 +47,11 @@ type system interface {
 	signal(pid int, s syscall.Signal) error
 	// heartbeatAge is how long ago a worker showed that it lives.
 	heartbeatAge(id plan.SeatID) time.Duration
+	// work is how many requests the rows of a seat have counted, workers before this one included, and how long at least each of so many
+	// threads has been running the request it runs; 0 if one is free.
+	work(id plan.SeatID, threads int) (requests int64, stuck time.Duration)
+	// memory is that of a process as it was sampled a few seconds ago.
+	memory(pid int) metrics.Memory
 	// vacate takes the seat back from a worker that was reaped; it returns how many connections that had open.
 	vacate(id plan.SeatID, cpu time.Duration) (open int64)
 	// lastLines are the last lines that the worker of the seat that was vacated last wrote to its standard error.

@@ -205,6 +205,7 @@ func (m *member) makePool() error {
 			cells = append(cells, m.board.Cell(seat, i))
 		}
 	}
+	limitHeap(0, l.Memory)
 	m.SetLimits(l)
 	kind := pool.Kind{Name: m.Config.Pool, OSThreads: m.Config.OSThreads, BusyPoll: m.Config.BusyPoll, Batch: m.Config.Batch}
 	p, err := pool.New(kind, cells, m.Row, m.Clock, engine.Bounds(&l))

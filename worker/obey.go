@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"os"
 	"runtime"
+	"runtime/debug"
 	"time"
 
 	"github.com/prefork/cluster/ipc"
@@ -102,10 +105,23 @@ func (m *member) do(msg ipc.Message, fd *ipc.FD) {
 
 // configure puts other limits in force. Requests and connections that are there already stay.
 func (m *member) configure(l ipc.Limits) {
+	limitHeap(m.Limits().Memory, l.Memory)
 	m.SetLimits(l)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.room.Broadcast() // there may be more now
+}
+
+// limitHeap gives the heap of this process another soft limit, in bytes; 0 is none. An application that was given its own in GOMEMLIMIT
+// keeps that. To set one stops the world for a moment, so nothing is done for the same one.
+func limitHeap(before, now int64) {
+	if before == now || os.Getenv("GOMEMLIMIT") != "" {
+		return
+	}
+	if now == 0 {
+		now = math.MaxInt64 // off, as the runtime has it
+	}
+	debug.SetMemoryLimit(now)
 }
 
 func (m *member) complain(text string) {

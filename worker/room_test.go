@@ -1,7 +1,9 @@
 package worker
 
 import (
+	"math"
 	"net/http"
+	"runtime/debug"
 	"testing"
 
 	"github.com/prefork/cluster/ipc"
@@ -49,4 +51,25 @@ func TestConfigure(t *testing.T) {
 	limits.Threads, limits.QueueDepth = 2, 7
 	m.do(ipc.Message{Type: ipc.Configure, Limits: &limits}, nil)
 	want(t, "limits", *m.Limits(), limits)
+}
+
+// The soft limit of the heap is there from the start, changes while the worker runs, goes, and gives way to the application's own.
+func TestMemoryLimit(t *testing.T) {
+	t.Setenv("GOMEMLIMIT", "")
+	none := debug.SetMemoryLimit(-1)
+	t.Cleanup(func() { debug.SetMemoryLimit(none) })
+	config := testConfig()
+	config.Memory = 9 << 30
+	m := newTestMember(config)
+	want(t, "limit at the start", debug.SetMemoryLimit(-1), int64(9<<30))
+	configure := func(bytes int64) int64 {
+		limits := *m.Limits()
+		limits.Memory = bytes
+		m.do(ipc.Message{Type: ipc.Configure, Limits: &limits}, nil)
+		return debug.SetMemoryLimit(-1)
+	}
+	want(t, "another", configure(8<<30), int64(8<<30))
+	want(t, "none", configure(0), int64(math.MaxInt64))
+	t.Setenv("GOMEMLIMIT", "7GiB")
+	want(t, "beside the application's own", configure(9<<30), int64(math.MaxInt64))
 }

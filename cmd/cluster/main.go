@@ -147,10 +147,13 @@ func usageError(c *cli.Context, err error, _ bool) error {
 	} else if flag, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {
 		text = spelled(strings.TrimLeft(flag, "-")) + " needs a value"
 	} else if value, rest, ok := strings.Cut(text, " for "); ok && strings.HasPrefix(value, "invalid ") {
-		_, value, _ = strings.Cut(value, "value ")
+		kind, value, _ := strings.Cut(value, "value ")
 		flag, why, _ := strings.Cut(strings.TrimPrefix(rest, "flag "), ": ")
-		if why == "parse error" {
+		switch {
+		case why == "parse error" && strings.Contains(kind, "boolean"):
 			why = "give true or false"
+		case why == "parse error":
+			why = "that is no value for it"
 		}
 		text = fmt.Sprintf("%s %s: %s", spelled(strings.TrimLeft(flag, "-")), value, why)
 	}

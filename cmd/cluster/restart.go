@@ -24,8 +24,10 @@ func restartCommand() *cli.Command {
 		Description: "New before old, one slot at a time (start --surge N: more): the new worker must be ready and stay so for --settle before the\n" +
 			"old one drains. If one fails, every slot returns to the old generation. With --wait the command reports progress and\n" +
 			"exits 0 when every slot has a settled new worker, 6 if the restart was aborted and the cluster has returned.\n" +
-			"--wait=drained returns when the old workers have left as well. Ctrl-C ends the command, not the restart.",
+			"--wait=drained returns when the old workers have left as well. Ctrl-C ends the command, not the restart.\n" +
+			"With --slot N only the worker of slot N is replaced, by one of the same generation; what fails there takes nothing back.",
 		Flags: append(controlFlags(),
+			&cli.IntFlag{Name: "slot", Usage: "replace the worker of this slot alone, in the same generation"},
 			&cli.GenericFlag{Name: "wait", Value: &waitValue{}, Usage: "wait for the outcome; --wait=drained: and for the old workers to leave"}),
 		Before: noArguments,
 		Action: restart,
@@ -50,8 +52,12 @@ func (w *waitValue) Set(s string) error {
 }
 
 func restart(c *cli.Context) error {
-	wait := c.Generic("wait").(*waitValue).value
-	answer, err := newClient(c).call(c.Context, http.MethodPost, "/v1/restart", api.RestartRequest{Wait: wait})
+	request := api.RestartRequest{Wait: c.Generic("wait").(*waitValue).value}
+	if c.IsSet("slot") {
+		slot := c.Int("slot")
+		request.Slot = &slot
+	}
+	answer, err := newClient(c).call(c.Context, http.MethodPost, "/v1/restart", request)
 	if err != nil {
 		var refused *refusal
 		if errors.As(err, &refused) {
@@ -60,6 +66,9 @@ func restart(c *cli.Context) error {
 		return err
 	}
 	defer answer.Close()
+	if request.Slot != nil {
+		return followRenewal(c, json.NewDecoder(answer))
+	}
 	return followRestart(newRestartLine(c.App.Writer), answer)
 }
 
@@ -108,6 +117,53 @@ func followRestart(line *restartLine, answer io.Reader) error {
 			return &exitError{exitInterrupted, errors.New("the restart goes on: `cluster status` shows how far it is")}
 		}
 	}
+}
+
+// followRenewal reports how the replacement of one worker goes, until it is over.
+func followRenewal(c *cli.Context, lines *json.Decoder) error {
+	for {
+		var p api.RenewalProgress
+		if err := lines.Decode(&p); err != nil {
+			return &exitError{plan.ExitFailure, errors.New("the cluster stopped before the worker was replaced")}
+		}
+		fmt.Fprintln(c.App.Writer, describeRenewal(p))
+		if p.Final {
+			return renewalVerdict(p)
+		}
+	}
+}
+
+func describeRenewal(p api.RenewalProgress) string {
+	worker := fmt.Sprintf("slot %d, pid %d: ", p.Slot, p.PID)
+	switch p.Outcome {
+	case plan.Pending:
+		if p.Failures > 0 {
+			return worker + fmt.Sprintf("a new worker failed (%s); it is tried again", p.Failure)
+		}
+		return worker + "to be replaced"
+	case plan.Running:
+		return worker + "a new worker starts"
+	case plan.Done:
+		text := worker + fmt.Sprintf("replaced in %v", p.Ended.Sub(p.Asked).Round(100*time.Millisecond))
+		if p.Drained {
+			text += ", the old one has left"
+		}
+		return text
+	case plan.Superseded:
+		return worker + "replaced by a restart"
+	}
+	return worker + string(p.Outcome)
+}
+
+// renewalVerdict is the exit code: to be replaced by a restart is as good.
+func renewalVerdict(p api.RenewalProgress) error {
+	switch p.Outcome {
+	case plan.Aborted:
+		return &exitError{plan.ExitAborted, fmt.Errorf("not replaced: %d new workers failed, and the old one stays: %s", p.Failures, p.Failure)}
+	case plan.Cancelled:
+		return &exitError{plan.ExitAborted, fmt.Errorf("not replaced: %s", p.Failure)}
+	}
+	return nil
 }
 
 func describe(p api.RestartProgress) string {

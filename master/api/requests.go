@@ -49,9 +49,18 @@ type StopRequest struct {
 	Now bool `json:"now,omitempty"`
 }
 
-// RestartRequest is the body of POST /v1/restart. Wait is "" (answer at once), "ready" or "drained".
+// RestartRequest is the body of POST /v1/restart. Wait is "" (answer at once), "ready" or "drained". With Slot only the worker of that slot
+// is replaced, by one of the same generation, and the lines of the answer are RenewalProgress.
 type RestartRequest struct {
 	Wait string `json:"wait,omitempty"`
+	Slot *int   `json:"slot,omitempty"`
+}
+
+// RenewalProgress is one line of the answer for one slot: how the replacement stands. With Wait there is a line for each change, and the
+// last one has Final set.
+type RenewalProgress struct {
+	plan.Renewal
+	Final bool `json:"final"`
 }
 
 // RestartProgress is one line of the answer: the state of the restart. With Wait there is a line for each change, and the

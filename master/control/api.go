@@ -25,6 +25,10 @@ type Cluster interface {
 	Profile(ctx context.Context, slot int, kind string, length time.Duration) ([]byte, error)
 	// Restart begins a rolling restart and returns the number of its generation.
 	Restart(ctx context.Context) (generation int, err error)
+	// Renew begins to replace the worker of one slot and returns the number of that.
+	Renew(ctx context.Context, slot int) (number int, err error)
+	// Renewing yields how the replacement of one worker goes, until it is over as wait says.
+	Renewing(ctx context.Context, number int, wait string) iter.Seq[api.RenewalProgress]
 	// Progress yields how the restart that made a generation goes, one that took it over included, until it is over as wait
 	// says, the context ends or the cluster does.
 	Progress(ctx context.Context, generation int, wait string) iter.Seq[api.RestartProgress]

@@ -95,6 +95,10 @@ func (a *API) restart(w http.ResponseWriter, r *http.Request) {
 		a.refuse(w, err)
 		return
 	}
+	if body.Slot != nil {
+		a.renew(w, r, *body.Slot, body.Wait)
+		return
+	}
 	generation, err := a.cluster.Restart(r.Context())
 	if err != nil {
 		a.refuse(w, err)
@@ -102,6 +106,20 @@ func (a *API) restart(w http.ResponseWriter, r *http.Request) {
 	}
 	l := a.lines(w, "application/x-ndjson")
 	for p := range a.cluster.Progress(r.Context(), generation, body.Wait) {
+		if l.json(p) != nil {
+			return
+		}
+	}
+}
+
+func (a *API) renew(w http.ResponseWriter, r *http.Request, slot int, wait string) {
+	number, err := a.cluster.Renew(r.Context(), slot)
+	if err != nil {
+		a.refuse(w, err)
+		return
+	}
+	l := a.lines(w, "application/x-ndjson")
+	for p := range a.cluster.Renewing(r.Context(), number, wait) {
 		if l.json(p) != nil {
 			return
 		}

@@ -68,6 +68,16 @@ func (c *fakeCluster) Profile(_ context.Context, slot int, kind string, length t
 
 func (c *fakeCluster) Restart(context.Context) (int, error) { return 2, c.did("restart") }
 
+func (c *fakeCluster) Renew(_ context.Context, slot int) (int, error) {
+	return 7, c.did("renew %d", slot)
+}
+
+func (c *fakeCluster) Renewing(_ context.Context, number int, wait string) iter.Seq[api.RenewalProgress] {
+	return func(yield func(api.RenewalProgress) bool) {
+		yield(api.RenewalProgress{Renewal: plan.Renewal{Number: number, Detail: wait}, Final: true})
+	}
+}
+
 func (c *fakeCluster) Progress(ctx context.Context, generation int, wait string) iter.Seq[api.RestartProgress] {
 	return func(yield func(api.RestartProgress) bool) {
 		p := api.RestartProgress{Rollout: plan.Rollout{Generation: generation, Reason: wait}}

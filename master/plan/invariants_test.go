@@ -40,6 +40,7 @@ func (s *Cluster) clone() *Cluster {
 		}
 	}
 	c.Failed = maps.Clone(s.Failed)
+	c.Renewals = slices.Clone(s.Renewals)
 	c.Rollouts = slices.Clone(s.Rollouts)
 	for i, r := range c.Rollouts {
 		copied := *r
@@ -159,7 +160,11 @@ func (w *world) checkSpawn(a SpawnWorker) int {
 	case k.State == Waiting && w.now.Before(k.Until) || other.State == Waiting && w.now.Before(other.Until):
 		w.Fatalf("%v: spawn in slot %d, which is in backoff", w.since(), a.ID.Slot)
 	case other.State == Ready && a.Generation == other.Generation:
-		w.Fatalf("%v: spawn of generation %d beside one of the same", w.since(), a.Generation)
+		ro := w.s.Rollout()
+		if w.s.renewal(other) == nil || a.Generation != w.s.Good || ro != nil && ro.Ended.IsZero() || w.overlapping() > 0 {
+			w.Fatalf("%v: spawn of generation %d beside one of the same, in slot %d: %s; %+v", w.since(), a.Generation, a.ID.Slot, w.view(), w.s.Renewals)
+		}
+		return 1
 	case other.State == Ready:
 		return 1
 	}
@@ -178,16 +183,22 @@ func (w *world) checkDrain(a DrainWorker) {
 	case Rollback:
 		ok = ok && (w.s.Failed[k.Generation] || k.Generation > w.s.Target)
 	case Restart:
-		ok = ok && k.Generation < other.Generation
+		ok = ok && (k.Generation < other.Generation || w.isRenewed(k, other, Restart))
 	default:
-		ok = false
+		ok = ok && w.isRenewed(k, other, a.Reason)
 	}
-	if a.Reason == Restart || a.Reason == Rollback && k.State == Ready {
+	if a.Reason != Stop && a.Reason != Scale && (a.Reason != Rollback || k.State == Ready) {
 		ok = ok && other.State == Ready && other.Settled && !other.Stalled
 	}
 	if !ok {
 		w.Fatalf("%v: drain (%v) of slot %d seat %d: %s", w.since(), a.Reason, a.ID.Slot, a.ID.Seat(), w.view())
 	}
+}
+
+// isRenewed reports whether one worker of a slot is the newcomer that replaces the other for a reason.
+func (w *world) isRenewed(k, newcomer *Seat, why Reason) bool {
+	r := w.s.renewal(k)
+	return r != nil && r.Why == why && newcomer.Generation == k.Generation && newcomer.Spawn > k.Spawn
 }
 
 func (w *world) checkAdoption(id SeatID, slot int, adopt bool) {
@@ -272,10 +283,35 @@ func (w *world) checkFixpoint() {
 	if !w.wake.IsZero() && !w.wake.After(w.now) {
 		w.Fatalf("%v: the alarm is %v late: the loop would spin", w.since(), w.now.Sub(w.wake))
 	}
+	w.checkRenewals()
 	for i, r := range w.s.Rollouts {
 		if final := r.Outcome != Running && r.Outcome != Returning; final == r.Ended.IsZero() || !final && i < len(w.s.Rollouts)-1 {
 			w.Fatalf("%v: rollout %d of %d: %+v", w.since(), i+1, len(w.s.Rollouts), r)
 		}
+	}
+}
+
+// checkRenewals checks that one goes on at a time, that each has a worker until it is over, and that none stays in the list for ever.
+func (w *world) checkRenewals() {
+	running, over := 0, 0
+	for i := range w.s.Renewals {
+		r := &w.s.Renewals[i]
+		k, other := w.s.seatsOf(r)
+		open := r.Outcome == Pending || r.Outcome == Running
+		pair := open && k != nil && k.State == Ready && (other.State == Starting || other.State == Ready) && other.Spawn > k.Spawn && other.Generation == r.Generation
+		if pair {
+			running++
+		}
+		if r.over() {
+			over++
+		}
+		if open != r.Ended.IsZero() || open && (k == nil || k.State != Ready || w.s.Stopping) || pair != (r.Outcome == Running) ||
+			r.Drained != (k == nil) || r.Outcome == Done && k != nil && k.State != Draining || (r.Failures >= renewAttempts) != (r.Outcome == Aborted) {
+			w.Fatalf("%v: renewal %+v: %s", w.since(), r, w.view())
+		}
+	}
+	if running > 1 || over > renewalsKept || len(w.s.Renewals) > renewalsKept+2*len(w.s.Slots) {
+		w.Fatalf("%v: %d renewals at a time, %d of %d are over: %+v", w.since(), running, over, len(w.s.Renewals), w.s.Renewals)
 	}
 }
 

@@ -158,7 +158,18 @@ func (sim *simulation) something() {
 		}
 	case what == 38 && sim.oneIn(30):
 		w.stop()
+	case what == 39:
+		for range 1 + sim.upTo(3) {
+			sim.renew()
+		}
 	}
+}
+
+// renew wants a worker replaced, for any reason; there may be none.
+func (sim *simulation) renew() {
+	why := pick(&sim.chance, Restart, RequestStuck, RecycleRequests, RecycleAge, RecycleMemory)
+	_ = sim.s.Renew(sim.upTo(sim.s.Wanted+1), why, "chance wants it", sim.now)
+	sim.settle()
 }
 
 func (sim *simulation) restart() {
@@ -244,6 +255,9 @@ func (sim *simulation) checkWhole() {
 			}
 		}
 		ok = ok && workers == map[bool]int{true: 1, false: 0}[i < s.Wanted]
+	}
+	for _, r := range s.Renewals {
+		ok = ok && r.over()
 	}
 	if ro := s.Rollout(); ro != nil {
 		ok = ok && !ro.Ended.IsZero() && (ro.Drained || ro.Outcome == Cancelled)

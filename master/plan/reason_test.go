@@ -9,7 +9,7 @@ import (
 
 // The names are labels of metrics and fields of logs: they are fixed.
 func TestReasons(t *testing.T) {
-	want := []string{"boot_timeout", "boot_exit", "crash", "signal", "oom", "heartbeat", "drain_timeout", "restart", "rollback", "scale", "stop"}
+	want := []string{"boot_timeout", "boot_exit", "crash", "signal", "oom", "heartbeat", "request_stuck", "drain_timeout", "recycle_requests", "recycle_age", "recycle_memory", "restart", "rollback", "scale", "stop"}
 	all := Reasons()
 	if len(all) != len(want) {
 		t.Fatalf("%v", all)
@@ -23,7 +23,7 @@ func TestReasons(t *testing.T) {
 			failures++
 		}
 	}
-	if NoReason.String() != "" || NoReason.Failure() || failures != 6 || DrainTimeout.Failure() || Rollback.Failure() {
+	if NoReason.String() != "" || NoReason.Failure() || failures != 6 || RequestStuck.Failure() || DrainTimeout.Failure() || Rollback.Failure() {
 		t.Errorf("%d reasons are failures", failures)
 	}
 }

@@ -34,6 +34,8 @@ type Cluster struct {
 	Failed map[int]bool // generations that were taken back
 
 	Rollouts []*Rollout // the last ones; the last of them may be running
+	Renewals []Renewal  // those that go on, in the order in which they were asked for, and the last ones before
+	renewals int        // the highest number given
 
 	EverReady bool
 	Fronted   bool // a front is there: it leaves before the workers do
@@ -248,6 +250,7 @@ func (s *Cluster) leave(id SeatID, r Reason, detail string, h Happening, now tim
 		sl.Failures = 0
 	}
 	sl.Failures++
+	s.newcomerFailed(SeatID{id.Slot, id.Side, old.Spawn}, old.Generation, detail, now)
 	k.Until = now.Add(s.backoff(sl.Failures))
 	if old.State != Draining { // else it was judged when it was condemned
 		s.judge(&old, r, detail, now)

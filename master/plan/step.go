@@ -71,6 +71,7 @@ func (s *Cluster) Advance(now time.Time) time.Time {
 	if confirm := s.review(now); !confirm.IsZero() {
 		a.due(confirm, now)
 	}
+	s.reviewRenewals(now)
 	if !s.EverReady && !s.Stopping {
 		if a.due(s.Started.Add(s.Config.BootTimeout), now) {
 			s.failStart("no worker was ready within the boot timeout of " + s.Config.BootTimeout.String())
@@ -159,6 +160,7 @@ type stepper struct {
 	s       *Cluster
 	now     time.Time
 	spawns  uint64
+	renew   uint64 // the worker that a newcomer may be started beside, because it is to be renewed; 0: none
 	actions []Action
 }
 
@@ -166,7 +168,7 @@ func (st *stepper) do(a Action) { st.actions = append(st.actions, a) }
 
 // room is how many more slots may begin to replace their worker: one alone until the generation has proven itself, then
 // as many as the surge allows. A slot is done when the old worker has acknowledged that it accepts no more; one that is
-// stalled cannot, and its listeners are served by others.
+// stalled cannot, and its listeners are served by others. A renewal begins only while no slot replaces its worker.
 func (st *stepper) room() int {
 	if st.s.suspect(st.s.Target) {
 		return 0
@@ -175,12 +177,16 @@ func (st *stepper) room() int {
 	if st.s.proven() {
 		limit = st.s.Config.Surge
 	}
+	replacing := 0
 	for i := range st.s.Slots {
 		if st.s.replacing(&st.s.Slots[i]) {
-			limit--
+			replacing++
 		}
 	}
-	return limit
+	if replacing == 0 {
+		st.renew = st.s.nextRenewal(st.now)
+	}
+	return limit - replacing
 }
 
 func (s *Cluster) replacing(sl *Slot) bool {
@@ -227,7 +233,7 @@ func (st *stepper) fill(i int, sl *Slot, room int) int {
 		begun = 0
 	case serving == nil && (room < 1 || sl.Failures < 2):
 		generation, begun = st.s.Good, 0 // an empty slot is filled with what is known to work, unless it does not any more
-	case serving != nil && (serving.Generation == st.s.Target || room < 1):
+	case serving != nil && (serving.Generation == st.s.Target && serving.Spawn != st.renew || room < 1):
 		return 0
 	}
 	st.spawns++
@@ -243,7 +249,10 @@ func (st *stepper) prefer(i int, sl *Slot) {
 			continue
 		}
 		reason, detail := Restart, "replaced by a newer generation"
-		if st.s.Failed[k.Generation] || k.Generation > st.s.Target {
+		switch r := st.s.renewal(k); {
+		case r != nil && k.Generation == other.Generation:
+			reason, detail = r.Why, r.Detail
+		case st.s.Failed[k.Generation] || k.Generation > st.s.Target:
 			reason, detail = Rollback, "its generation was taken back"
 		}
 		betterServes := other.Reliable() && !st.s.suspect(other.Generation) && st.s.better(other, k)
@@ -254,7 +263,8 @@ func (st *stepper) prefer(i int, sl *Slot) {
 	}
 }
 
-// better orders two workers of a slot: the wanted generation, then one that has not failed, then the newer one.
+// better orders two workers of a slot: the wanted generation, then one that has not failed, then the newer one. Two of one
+// generation are there only because the older one is renewed.
 func (s *Cluster) better(a, b *Seat) bool {
 	switch {
 	case (a.Generation == s.Target) != (b.Generation == s.Target):
@@ -262,7 +272,7 @@ func (s *Cluster) better(a, b *Seat) bool {
 	case s.Failed[a.Generation] != s.Failed[b.Generation]:
 		return !s.Failed[a.Generation]
 	}
-	return a.Generation > b.Generation
+	return a.Generation > b.Generation || a.Generation == b.Generation && a.Spawn > b.Spawn
 }
 
 // dismiss drains the workers of a slot that is not wanted.

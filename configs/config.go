@@ -45,6 +45,9 @@ type Config struct {
 	IdleTimeout  time.Duration // for the next request of a connection
 	WriteTimeout time.Duration // for progress of a blocked write
 
+	RequestTimeout time.Duration // for a handler, else 504; 0: any time
+	DrainDelay     time.Duration // from a stop to its drain; all is served meanwhile
+
 	MaxConnections           int   // open at a time, a worker; 0: what the descriptor limit allows
 	MaxRequestsPerConnection int   // answered before the connection is closed; 0: any number
 	MaxHead                  int64 // bytes of a request head; 0: what is usual for the engine
@@ -60,6 +63,11 @@ type Config struct {
 	Settle           time.Duration // a new worker must stay ready for so long before the old one is drained
 	Probation        time.Duration // a death so soon after ready takes the restart back
 	Surge            int           // workers replaced at a time, after the first
+
+	OnReady     string        // command for /bin/sh; empty: none
+	OnCrash     string        // the same
+	OnRestart   string        // the same
+	HookTimeout time.Duration // after which such a command is killed
 
 	LogFormat string // text or json
 	LogFile   string // empty: standard error
@@ -107,6 +115,7 @@ func Default() Config {
 		Settle:           time.Second,
 		Probation:        5 * time.Second,
 		Surge:            1,
+		HookTimeout:      10 * time.Second,
 		LogFormat:        "text",
 		LogLevel:         "info",
 	}

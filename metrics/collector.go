@@ -69,6 +69,7 @@ func (c *Collector) slot(p pen, v *View, slot int, label string) {
 		p.counter(requests, sum(func(r *scoreboard.Row) int64 { return r.Requests[i].Load() }), label, class)
 	}
 	p.counter(refused, sum(func(r *scoreboard.Row) int64 { return r.Refused.Load() }), label)
+	p.counter(timedOut, sum(func(r *scoreboard.Row) int64 { return r.TimedOut.Load() }), label)
 	p.counter(panics, sum(func(r *scoreboard.Row) int64 { return r.Panics.Load() }), label)
 	p.counter(lostLines, sum(func(r *scoreboard.Row) int64 { return r.LogDropped.Load() }), label)
 	p.counter(accepted, sum(func(r *scoreboard.Row) int64 { return r.Accepted.Load() }), label)

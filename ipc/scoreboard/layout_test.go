@@ -43,7 +43,8 @@ Row 2688
   2536 Accepting 8
   2544 LogDropped 8
   2552 Handoff 120
-  2672 _ 16
+  2672 TimedOut 8
+  2680 _ 8
 Histogram 792
   0 buckets 784
   784 sum 8

@@ -23,11 +23,12 @@ type timed struct {
 }
 
 // limitTime puts a limit on the request's body, which is as net/http has made it.
-func limitTime(w http.ResponseWriter, r *http.Request, timeout time.Duration) {
-	b := &timed{ReadCloser: r.Body, request: r, whole: r.Body, control: http.NewResponseController(w), timeout: timeout}
+func limitTime(q *request, timeout time.Duration) {
+	r := q.r
+	b := &timed{ReadCloser: r.Body, request: r, whole: r.Body, control: http.NewResponseController(q.w), timeout: timeout}
 	r.Body = b
-	if counted, ok := w.(*counter); ok && r.ProtoMajor == 1 {
-		counted.body = b
+	if q.counted != nil && r.ProtoMajor == 1 {
+		q.counted.body = b
 	}
 }
 

@@ -202,12 +202,13 @@ func (m *Master) serveStop(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, err)
 		return
 	}
-	reply := make(chan struct{}, 1)
-	if _, err := ask(m, r.Context(), stopRequest{now: body.Now, reply: reply}, reply); err != nil {
+	reply := make(chan api.Stopping, 1)
+	got, err := ask(m, r.Context(), stopRequest{now: body.Now, reply: reply}, reply)
+	if err != nil {
 		refuse(w, http.StatusServiceUnavailable, err)
 		return
 	}
-	answer(w, http.StatusAccepted, struct{}{})
+	answer(w, http.StatusAccepted, got)
 }
 
 func (m *Master) serveReopen(w http.ResponseWriter, r *http.Request) {

@@ -89,7 +89,11 @@ func (l *loop) converge() (wake time.Time, done bool) {
 	for {
 		now := time.Now()
 		l.state.Fronted = !l.front.Gone()
+		lingers := l.state.Lingers()
 		wake = l.state.Advance(now)
+		if lingers && l.state.Leaving() {
+			l.beginDrain()
+		}
 		actions, next := plan.Step(l.state, now)
 		if wake.IsZero() || !next.IsZero() && next.Before(wake) {
 			wake = next
@@ -186,7 +190,7 @@ func (l *loop) measure(id plan.SeatID, m plan.Measure) {
 	k.Rung++
 	switch m {
 	case plan.AskToDrain:
-		err := l.system.send(id, ipc.Message{Type: ipc.Drain, Final: l.state.Stopping, Text: k.Reason.String()})
+		err := l.system.send(id, ipc.Message{Type: ipc.Drain, Final: l.state.Leaving(), Text: k.Reason.String()})
 		if err != nil {
 			l.worker(slog.LevelWarn, "worker does not take the drain message: sending SIGTERM", id, "err", err)
 			_ = l.system.signal(k.PID, syscall.SIGTERM)
@@ -232,7 +236,7 @@ func (l *loop) handle(ev event, now time.Time) {
 		ev.reply <- scaleReply{n, err}
 	case stopRequest:
 		l.stop(ev.now)
-		ev.reply <- struct{}{}
+		ev.reply <- l.stopping(now)
 	case stacksRequest:
 		l.startDump(ev.reply, now)
 	case reloadRequest:

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/prefork/cluster/ipc"
+	"github.com/prefork/cluster/master/api"
 	"github.com/prefork/cluster/master/keyring"
 	"github.com/prefork/cluster/master/plan"
 )
@@ -62,6 +63,7 @@ func (l *loop) scale(r scaleRequest) (int, error) {
 // limits are those that a worker of a generation has now. In process its number of threads is that of the generation.
 func (l *loop) limits(generation int) ipc.Limits {
 	limits := limitsOf(l.state.Config)
+	limits.Leaving = l.state.Stopping
 	if l.state.Config.InProcess() {
 		limits.Workers, limits.Threads = l.workers, l.generations[generation]
 	}
@@ -89,12 +91,36 @@ func (l *loop) stop(now bool) {
 		}
 		l.state.Force()
 		l.forceFront(time.Now())
+		l.beginDrain()
 	case !l.state.Stopping:
-		l.log.Info("stopping: workers drain", "timeout", l.state.Config.DrainTimeout.String())
-		l.state.Stop(plan.ExitClean, "the cluster stops")
+		l.state.StopAfter(l.state.Config.DrainDelay, plan.ExitClean, "the cluster stops", time.Now())
+		if l.state.Lingers() {
+			l.log.Info("stopping: all is served as before, and workers drain after the delay", "delay", l.state.Config.DrainDelay.String())
+			l.tellLimits() // each answer is the last one of its connection
+			return
+		}
+		l.beginDrain()
 	}
-	// Workers hold duplicates: each listener lives until its worker has taken what waits in it.
+}
+
+// beginDrain takes nothing new from here on. Workers hold duplicates: each listener lives until its worker has taken what waits
+// in it.
+func (l *loop) beginDrain() {
+	if l.state.ExitCode == plan.ExitClean {
+		l.log.Info("stopping: workers drain", "timeout", l.state.Config.DrainTimeout.String())
+	}
 	l.system.closeListeners()
+}
+
+// stopping is what a stop waits for.
+func (l *loop) stopping(now time.Time) (s api.Stopping) {
+	if l.state.Lingers() {
+		s.DrainDelay = l.state.DrainFrom.Sub(now).Seconds()
+	}
+	if l.state.ExitCode == plan.ExitClean {
+		s.DrainTimeout = l.state.Config.DrainTimeout.Seconds()
+	}
+	return s
 }
 
 func (l *loop) reopenLogs() error {

@@ -50,6 +50,7 @@ var layout = []struct {
 	{"master/api", []string{"configs", "master/plan", "master/process", "metrics", "metrics/..."}},
 	{"master/journal", nil},
 	{"master/front", nil},
+	{"master/hooks", []string{"master/process"}},
 	{"master/logs", nil},
 	{"master/inboxes", []string{"ipc", "ipc/inbox", "ipc/scoreboard"}},
 	{"master/process", []string{"ipc"}},

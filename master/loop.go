@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/prefork/cluster/ipc"
 	"github.com/prefork/cluster/master/front"
+	"github.com/prefork/cluster/master/hooks"
 	"github.com/prefork/cluster/master/plan"
 )
 
@@ -20,6 +22,8 @@ type loop struct {
 	state       *plan.Cluster
 	front       *front.Front // nil: there is none
 	system      system
+	hooks       *hooks.Runner
+	control     string // path of the control socket
 	log         *slog.Logger
 	events      chan event
 	snapshot    atomic.Pointer[Snapshot]
@@ -43,7 +47,7 @@ type loop struct {
 }
 
 func newLoop(s *plan.Cluster, sys system, log *slog.Logger) *loop {
-	l := &loop{state: s, system: sys, log: log, events: make(chan event, 256), generations: map[int]int{1: s.Config.Threads}, workers: s.Config.Workers, most: s.Config.Workers, level: new(slog.LevelVar), dumps: map[uint64]*dumping{}, ended: map[rolloutEnd]int64{}, counted: map[int]plan.Outcome{}}
+	l := &loop{state: s, system: sys, log: log, hooks: hooks.New(sys, log), events: make(chan event, 256), generations: map[int]int{1: s.Config.Threads}, workers: s.Config.Workers, most: s.Config.Workers, level: new(slog.LevelVar), dumps: map[uint64]*dumping{}, ended: map[rolloutEnd]int64{}, counted: map[int]plan.Outcome{}}
 	if s.Config.Fronted() {
 		l.front = &front.Front{}
 	}
@@ -60,8 +64,10 @@ func (l *loop) run() int {
 	for {
 		wake, done := l.converge()
 		if done {
+			l.awaitHooks()
 			return l.state.ExitCode
 		}
+		wake = l.hooks.Tend(time.Now(), wake)
 		switch {
 		case l.unswept:
 			alarm.Reset(0)
@@ -89,11 +95,7 @@ func (l *loop) converge() (wake time.Time, done bool) {
 	for {
 		now := time.Now()
 		l.state.Fronted = !l.front.Gone()
-		lingers := l.state.Lingers()
-		wake = l.state.Advance(now)
-		if lingers && l.state.Leaving() {
-			l.beginDrain()
-		}
+		wake = l.advance(now)
 		actions, next := plan.Step(l.state, now)
 		if wake.IsZero() || !next.IsZero() && next.Before(wake) {
 			wake = next
@@ -179,6 +181,7 @@ func (l *loop) spawn(a plan.SpawnWorker, now time.Time) {
 		h.Detail = err.Error()
 		l.log.Error("worker cannot be started", "slot", l.slot(a.ID), "generation", a.Generation, "reason", plan.BootExit.String(), "err", err)
 		l.trigger(a.ID, plan.SpawnFailed, h, now)
+		l.fireCrash(a.ID.Slot, now)
 		return
 	}
 	l.trigger(a.ID, plan.WasSpawned, h, now)
@@ -251,7 +254,7 @@ func (l *loop) handle(ev event, now time.Time) {
 }
 
 func (l *loop) exited(ev exitEvent, now time.Time) {
-	if l.frontLeft(ev, now) {
+	if l.frontLeft(ev, now) || l.hooks.Exited(ev.pid, ev.status == plan.ExitStatus{}, ev.status.String(), now) {
 		return
 	}
 	for id, k := range l.state.Workers() {
@@ -275,6 +278,7 @@ func (l *loop) buried(id plan.SeatID, was plan.Seat, ev exitEvent, now time.Time
 		l.log.Info("worker left", args...)
 		return
 	}
+	l.fireCrash(id.Slot, now)
 	retry := max(0, l.state.At(id).Until.Sub(now)).Round(time.Millisecond)
 	l.log.Error("worker died", append(args, "open", open, "err", deaths[len(deaths)-1].Detail, "retry", retry.String())...)
 }
@@ -357,6 +361,7 @@ func (l *loop) cleanUp() {
 func (l *loop) report() {
 	if !l.announced && l.allReady() {
 		l.announced = true
+		l.fire(hooks.Ready, "ready", time.Now(), "CLUSTER_GENERATION", strconv.Itoa(l.state.Target))
 		l.log.Info("cluster ready", "workers", l.wanted(), "threads", l.state.Config.Threads, "took", time.Since(l.state.Started).Round(time.Millisecond).String())
 	}
 	l.count()

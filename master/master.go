@@ -20,6 +20,7 @@ import (
 	"github.com/prefork/cluster/ipc"
 	"github.com/prefork/cluster/ipc/inbox"
 	"github.com/prefork/cluster/ipc/scoreboard"
+	"github.com/prefork/cluster/master/hooks"
 	"github.com/prefork/cluster/master/inboxes"
 	"github.com/prefork/cluster/master/keyring"
 	"github.com/prefork/cluster/master/logs"
@@ -150,6 +151,7 @@ func (m *Master) start() error {
 		return fmt.Errorf("standard input of the workers: %w", err)
 	}
 	m.machine = &machine{
+		Shell:   hooks.Shell{Output: m.output, Settings: configs.OwnVariables()},
 		sockets: m.sockets, inboxes: inboxes.New(m.board, m.config.Inboxes()), board: m.board, boardFD: ipc.Own(m.board.FD()), clock: m.clock, together: m.config.InProcess(), recipe: recipe, output: m.output,
 		generations: map[int]*generation{1: first}, stop: m.done, workers: map[plan.SeatID]*child{}, null: null, reloadKeys: make(chan struct{}, 1),
 	}
@@ -165,6 +167,7 @@ func (m *Master) start() error {
 	}
 	m.loop = newLoop(plan.New(m.config, time.Now()), m.machine, log)
 	m.machine.events = m.loop.events
+	m.loop.control = m.control
 	m.loop.level, m.loop.reloading.load = &m.level, m.load
 	m.memory = metrics.NewSampler(m.pids)
 	if err := m.serveMetrics(); err != nil {

@@ -112,6 +112,16 @@ func (l *loop) beginDrain() {
 	l.system.closeListeners()
 }
 
+// advance lets time pass for the state, and begins the drain when its delay is over.
+func (l *loop) advance(now time.Time) (wake time.Time) {
+	lingers := l.state.Lingers()
+	wake = l.state.Advance(now)
+	if lingers && l.state.Leaving() {
+		l.beginDrain()
+	}
+	return wake
+}
+
 // stopping is what a stop waits for.
 func (l *loop) stopping(now time.Time) (s api.Stopping) {
 	if l.state.Lingers() {

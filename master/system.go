@@ -6,6 +6,7 @@ import (
 
 	"github.com/prefork/cluster/configs"
 	"github.com/prefork/cluster/ipc"
+	"github.com/prefork/cluster/master/hooks"
 	"github.com/prefork/cluster/master/inboxes"
 	"github.com/prefork/cluster/master/plan"
 )
@@ -44,6 +45,7 @@ type system interface {
 	giveKeys(id plan.SeatID) error
 	// signal reaches the process group of a worker.
 	signal(pid int, s syscall.Signal) error
+	hooks.System
 	// heartbeatAge is how long ago a worker showed that it lives.
 	heartbeatAge(id plan.SeatID) time.Duration
 	// vacate takes the seat back from a worker that was reaped; it returns how many connections that had open.

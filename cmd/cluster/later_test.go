@@ -23,7 +23,7 @@ import (
 // kept one once more. Hooks run meanwhile, as they do at other times, and the end is clean.
 func TestDrainDelay(t *testing.T) {
 	t.Parallel()
-	c := startCluster(t, "--workers", "2", "--dispatch", "handoff", "--settle", "100ms", "--drain-delay", "6s", "--name", "odd$(name)",
+	c := startCluster(t, "--workers", "2", "--dispatch", "handoff", "--settle", "100ms", "--drain-delay", "6s", "--request-timeout", "2s", "--name", "odd$(name)",
 		"--on-ready", `echo "$CLUSTER_EVENT of generation $CLUSTER_GENERATION of $CLUSTER_NAME"; exit 3`,
 		"--on-crash", `echo "$CLUSTER_SLOT: $CLUSTER_REASON"; sleep 100`, "--hook-timeout", "500ms")
 	awaitLog(t, c, "hook on-ready | ready of generation 1 of odd$(name)\n")
@@ -35,10 +35,28 @@ func TestDrainDelay(t *testing.T) {
 	awaitLog(t, c, "hook takes too long")
 	c.Await("the dead worker has been replaced", func(s api.Status) bool { return s.State == "ready" })
 
+	slow := make(chan int, 1)
+	go func() {
+		res, err := http.Get(c.URL("/io?ms=5000"))
+		if err != nil {
+			slow <- 0
+			return
+		}
+		res.Body.Close()
+		slow <- res.StatusCode
+	}()
+
 	l := startLoad(c, 2, 4, 100*time.Millisecond, nil)
 	kept := &http.Client{Transport: &http.Transport{}, Timeout: startPatience}
 	if res := get(t, kept, c.URL("/plaintext")); res.Close {
 		t.Error("a connection is closed before anything stops")
+	}
+	if status := <-slow; status != http.StatusGatewayTimeout {
+		t.Errorf("a slow request: status %d", status)
+	}
+	awaitLog(t, c, "request timed out")
+	if log := c.Log(); !strings.Contains(log, "path=/io took=2") || !strings.Contains(log, "time.Sleep") {
+		t.Error("the log does not say which request timed out, and where")
 	}
 	c.Signal(syscall.SIGTERM)
 	ready := "http://" + c.MetricsAddr + "/readyz"

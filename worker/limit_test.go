@@ -162,7 +162,7 @@ func TestRequestTimeoutVeiledInTime(t *testing.T) {
 			}
 			w.Write(body)
 			h.Set("Sum", "42")
-		}), limitTo("lease"))
+		}), limitTo("lease", func(s *setup) { s.config.BodyTimeout = time.Minute }))
 		res, err := client.Post(base+"/", "text/plain", strings.NewReader("a body"))
 		if err != nil {
 			t.Fatal(err)
@@ -242,6 +242,41 @@ func TestRequestTimeoutWhileReading(t *testing.T) {
 			c.wantEOF()
 		})
 	}
+}
+
+// The same over TLS and for streams.
+func TestRequestTimeoutVeiledWhileReading(t *testing.T) {
+	perVeiledProtocol(t, func(t *testing.T, protocol string) {
+		g := newGate()
+		w, base, client := startVeiled(t, protocol, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			g.entered <- ""
+			for {
+				if _, err := io.ReadAll(r.Body); err != nil && r.Context().Err() != nil {
+					return // and not before: it reads on after an error
+				}
+			}
+		}), limitTo("lease", func(s *setup) { s.config.BodyTimeout = time.Minute }))
+		body, more := io.Pipe()
+		defer more.Close()
+		got := make(chan answer, 1)
+		go func() {
+			defer close(got)
+			res, err := client.Post(base, "text/plain", body)
+			if err != nil {
+				return
+			}
+			defer res.Body.Close()
+			text, _ := io.ReadAll(res.Body)
+			got <- answer{status: res.StatusCode, body: string(text)}
+		}()
+		io.WriteString(more, "half of it")
+		await(t, "the handler", g.entered)
+		w.expire()
+		a := await(t, "the answer", got)
+		want(t, "status", a.status, http.StatusGatewayTimeout)
+		want(t, "body", a.body, answered504)
+		eventually(t, "the thread to be free", func() bool { return w.board.Busy(0) == 0 })
+	})
 }
 
 // The moment of the limit is that of the answer, many times: a client sees a whole one of both, and what is counted is what it saw.

@@ -78,11 +78,11 @@ func TestTooLong(t *testing.T) {
 		if sooner := begun.Add(time.Second); !r.Tend(begun, sooner).Equal(sooner) {
 			t.Error("it is called later than others want")
 		}
-		time.Sleep(10*time.Second - 1)
+		time.Sleep(10*time.Second - time.Millisecond)
 		if r.Tend(time.Now(), time.Time{}); len(f.killed) != 0 {
 			t.Error("it is killed too soon")
 		}
-		time.Sleep(1)
+		time.Sleep(time.Millisecond)
 		r.Tend(time.Now(), time.Time{})
 		if wake := r.Tend(time.Now(), time.Time{}); !slices.Equal(f.killed, []int{1}) || !wake.IsZero() || len(f.started) != 1 {
 			t.Errorf("killed %v, started %q, wake %v", f.killed, f.started, wake)
@@ -96,11 +96,11 @@ func TestTooLong(t *testing.T) {
 // The end waits for what runs, but for no more than a second, and begins nothing.
 func TestClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, f, _ := runner()
-		if r.Close(time.Now()) {
+		idle, _, _ := runner()
+		if idle.Close(time.Now()) {
 			t.Error("something runs")
 		}
-		r, f, _ = runner()
+		r, f, _ := runner()
 		begun := time.Now()
 		r.Fire(Crash, occasion(), begun)
 		r.Fire(Crash, occasion(), begun)

@@ -24,6 +24,7 @@ func (e *fast) apart(ctx *fasthttp.RequestCtx, c *conn, readable int64) (err err
 	if done {
 		return <-refused
 	}
+	c.late.Store(true)
 	_ = c.Conn.SetReadDeadline(time.Unix(1, 0)) // of a body: nobody is to wait for its reader
 	c.unread = true
 	response := fasthttp.AcquireResponse()

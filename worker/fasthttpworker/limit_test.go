@@ -100,3 +100,15 @@ func TestRequestTimeoutInTime(t *testing.T) {
 	m.must(os.WriteFile(until, nil, 0o600))
 	m.awaitBusy(0)
 }
+
+// A handler that waits for a client which is slow to send a body gets its thread back with the 504.
+func TestRequestTimeoutWhileReading(t *testing.T) {
+	t.Parallel()
+	m := spawn(t, "streams", func(c *ipc.WorkerConfig) { c.RequestTimeout = 100 * time.Millisecond })
+	c := dial(t, m)
+	c.ask("POST", "/stream", "Content-Length: 200000\r\n", noise(100_000))
+	want(t, "status", c.answer("POST").status, 504)
+	m.awaitBusy(0)
+	c.wantEOF()
+	m.wantAnswers(0, 0, 0, 0, 1)
+}

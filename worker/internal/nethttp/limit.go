@@ -77,6 +77,9 @@ func (e *Engine) dispatchApart(q request) {
 		q.c.Buffer(false)
 	}
 	w.body = nil // it is still the handler's
+	if q.timed != nil {
+		q.timed.leave()
+	}
 	if q.r.ProtoMajor == 1 {
 		_ = http.NewResponseController(w.ResponseWriter).SetReadDeadline(time.Unix(1, 0)) // of a body: net/http would wait for who reads it
 		w.Header().Set("Connection", "close")

@@ -197,6 +197,7 @@ type request struct {
 	readable int64
 	entry    *engine.Entry   // nil if requests are not logged
 	counted  *counter        // nil if the connection counts
+	timed    *timed          // its body, if reading that is limited here; nil: it is not
 	limited  *engine.Limited // nil if the handler may take any time, or if plain and it has not begun
 }
 

@@ -28,6 +28,7 @@ func (e *Engine) limit(q *request, started int64) *http.Request {
 	return r
 }
 
+// withLimit returns a copy of a request with a context of its own, which ends with that of net/http at the latest.
 func withLimit(r *http.Request, claim func() bool, give func()) (*http.Request, *engine.Limited) {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	return r.WithContext(ctx), engine.NewLimited(claim, func() {

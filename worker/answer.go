@@ -1,9 +1,11 @@
 package worker
 
 import (
+	"errors"
 	"io"
 	"io/fs"
 	"net/http"
+	"os"
 	"syscall"
 	"time"
 
@@ -95,13 +97,16 @@ const (
 // Part waits a moment for the client to close its end, which it does when it has seen the answer to its end: a close with bytes
 // unread is a reset, and that would destroy the answer on its way.
 func (c *conn) Part() {
-	c.mu.Lock()
-	c.readDeadline.Store(0)
-	c.applied.Store(true)
-	_ = c.Conn.SetReadDeadline(time.Now().Add(partTime))
-	c.mu.Unlock()
-	_, _ = io.Copy(io.Discard, io.LimitReader(c.socket, partBytes))
-	_ = c.SetReadDeadline(longAgo) // net/http looks for the end of the body before it closes
+	rest := &io.LimitedReader{R: c.socket, N: partBytes}
+	for end := time.Now().Add(partTime); time.Now().Before(end); { // reads of the engine's go on failing, and the pulse sees to it
+		c.mu.Lock()
+		c.applied.Store(true)
+		_ = c.Conn.SetReadDeadline(end)
+		c.mu.Unlock()
+		if _, err := io.Copy(io.Discard, rest); !errors.Is(err, os.ErrDeadlineExceeded) {
+			return
+		}
+	}
 }
 
 // note completes what is logged of the request, as far as it is known now.

@@ -55,6 +55,7 @@ var layout = []struct {
 	{"master/control", []string{"ipc/profile", "master/api", "master/journal", "master/sockets"}},
 	{"master/recycle", []string{"configs", "master/plan"}},
 	{"master/front", nil},
+	{"master/hooks", []string{"master/journal", "master/process"}},
 	{"master/logs", []string{"master/journal"}},
 	{"master/inboxes", []string{"ipc", "ipc/inbox", "ipc/scoreboard"}},
 	{"master/process", []string{"ipc"}},

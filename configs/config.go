@@ -16,11 +16,11 @@ type Config struct {
 	Control string // path of the control socket; empty: derived from Name
 
 	Mode       string // what a worker is: a process in prefork, threads of the one process in inprocess
-	Workers    int // at the start; with Elastic the fewest
-	Elastic    int // the most workers that the load may bring; 0: their number changes by hand only
-	Threads    int // a worker
-	MaxWorkers int // room in the scoreboard
-	MaxThreads int // 0: max(Threads, 32)
+	Workers    int    // at the start; with Elastic the fewest
+	Elastic    int    // the most workers that the load may bring; 0: their number changes by hand only
+	Threads    int    // a worker
+	MaxWorkers int    // room in the scoreboard
+	MaxThreads int    // 0: max(Threads, 32)
 	Binds      []Bind
 	Backlog    int           // connections that may wait in a listener; 0: net.core.somaxconn
 	Dispatch   string        // how a connection reaches a worker: reuseport, shared, handoff, passed or copied
@@ -49,7 +49,8 @@ type Config struct {
 	IdleTimeout  time.Duration // for the next request of a connection
 	WriteTimeout time.Duration // for progress of a blocked write
 
-	RequestTimeout time.Duration // for the answer of a handler; 0: any time
+	RequestTimeout time.Duration // for a handler, else 504; 0: any time
+	DrainDelay     time.Duration // from a stop to its drain; all is served meanwhile
 
 	MaxConnections           int   // open at a time, a worker; 0: what the descriptor limit allows
 	MaxRequestsPerConnection int   // answered before the connection is closed; 0: any number
@@ -71,6 +72,11 @@ type Config struct {
 	Settle           time.Duration // a new worker must stay ready for so long before the old one is drained
 	Probation        time.Duration // a death so soon after ready takes the restart back
 	Surge            int           // workers replaced at a time, after the first
+
+	OnReady     string        // command for /bin/sh; empty: none
+	OnCrash     string        // the same
+	OnRestart   string        // the same
+	HookTimeout time.Duration // after which such a command is killed
 
 	LogFormat string // text or json
 	LogFile   string // empty: standard error
@@ -119,6 +125,7 @@ func Default() Config {
 		Settle:           time.Second,
 		Probation:        5 * time.Second,
 		Surge:            1,
+		HookTimeout:      10 * time.Second,
 		LogFormat:        "text",
 		LogLevel:         "info",
 	}

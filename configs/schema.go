@@ -61,6 +61,8 @@ var schema = slices.Concat(
 		duration("body-timeout", time.Second, "how long a client that sends a request body may be silent", func(c *Config) *time.Duration { return &c.BodyTimeout }),
 		duration("idle-timeout", time.Second, "how long a keep-alive connection may be silent", func(c *Config) *time.Duration { return &c.IdleTimeout }),
 		duration("write-timeout", time.Second, "how long a response may be stuck at a client that does not read", func(c *Config) *time.Duration { return &c.WriteTimeout }),
+		duration("request-timeout", 0, "how long a request may take before it is answered 504; 0: any time", func(c *Config) *time.Duration { return &c.RequestTimeout }),
+		duration("drain-delay", 0, "how long all is served as before when the cluster stops, while /readyz says 503", func(c *Config) *time.Duration { return &c.DrainDelay }),
 		duration("drain-timeout", 0, "how long a leaving worker may take to finish", func(c *Config) *time.Duration { return &c.DrainTimeout }),
 		duration("drain-idle", 0, "how long a leaving worker waits for a silent connection to speak once more", func(c *Config) *time.Duration { return &c.DrainIdle }),
 		duration("orphan-grace", 0, "how long workers go on when the master has died", func(c *Config) *time.Duration { return &c.OrphanGrace }),
@@ -75,6 +77,13 @@ var schema = slices.Concat(
 		duration("recycle-age", time.Second, "age at which a worker is renewed, less up to a fifth at random; 0: any", func(c *Config) *time.Duration { return &c.RecycleAge }).orZero(),
 		size("recycle-memory", Live, 1<<20, maxMemory, "anonymous memory at which a worker is renewed, less up to a fifth at random; 0: any", func(c *Config) *int64 { return &c.RecycleMemory }).orZero(),
 		number("surge", Live, 1, MaxSlots, "workers that a rolling restart replaces at a time, after the first", func(c *Config) *int { return &c.Surge }),
+		text("on-ready", Live, "command for /bin/sh when the cluster is ready, at first and after each restart", func(c *Config) *string { return &c.OnReady }).
+			without("none"),
+		text("on-crash", Live, "command for /bin/sh when a worker has died or cannot be started", func(c *Config) *string { return &c.OnCrash }).
+			without("none"),
+		text("on-restart", Live, "command for /bin/sh when a rolling restart was done, aborted, superseded or cancelled", func(c *Config) *string { return &c.OnRestart }).
+			without("none"),
+		duration("hook-timeout", 100*time.Millisecond, "how long such a command may run before it is killed", func(c *Config) *time.Duration { return &c.HookTimeout }),
 	),
 	in(
 		Logging,

@@ -22,7 +22,8 @@ var others = map[string]struct{ written, text string }{
 	"queue-timeout": {"1500ms", "1.5s"}, "head-timeout": {"31s", ""}, "body-timeout": {"32s", ""}, "idle-timeout": {"120s", "2m"}, "write-timeout": {"33s", ""}, "request-timeout": {"34s", ""},
 	"drain-timeout": {"3600s", "1h"}, "drain-idle": {"9s", ""}, "orphan-grace": {"11s", ""},
 	"boot-timeout": {"12s", ""}, "heartbeat-timeout": {"13s", ""}, "settle": {"14s", ""}, "probation": {"15s", ""}, "surge": {"2", ""},
-	"recycle-requests": {"100000", ""}, "recycle-age": {"24h", ""}, "recycle-memory": {"512MiB", ""},
+	"recycle-requests": {"100000", ""}, "recycle-age": {"24h", ""}, "recycle-memory": {"512MiB", ""}, "drain-delay": {"17s", ""},
+	"on-ready": {"./ready", ""}, "on-crash": {"./crash", ""}, "on-restart": {"./restart", ""}, "hook-timeout": {"18s", ""},
 	"log-format": {"json", ""}, "log-level": {"error", ""}, "quiet": {"true", ""}, "log-file": {"log", ""}, "log-requests": {"true", ""}, "log-requests-file": {"requests", ""},
 	"program": {"./app", ""}, "chdir": {"/srv", ""}, "user": {"app", ""}, "group": {"web", ""}, "umask": {"022", ""}, "pidfile": {"pid", ""},
 }

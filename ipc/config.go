@@ -39,7 +39,10 @@ type Limits struct {
 	DrainIdle    time.Duration `json:"drain_idle"`        // a silent connection of a draining worker
 	OrphanGrace  time.Duration `json:"orphan_grace"`      // goes on accepting after the master died
 
-	Memory         int64 `json:"memory,omitempty"`          // soft limit of the Go heap, as GOMEMLIMIT sets it; 0: none
+	Memory         int64         `json:"memory,omitempty"`          // soft limit of the Go heap, as GOMEMLIMIT sets it; 0: none
+	RequestTimeout time.Duration `json:"request_timeout,omitempty"` // for a handler, else 504; 0: none
+	Leaving        bool          `json:"leaving,omitempty"`         // the cluster stops soon: each answer is the last of its connection
+
 	MaxConnections int   `json:"max_connections,omitempty"` // open at a time; 0: as many as descriptors allow
 	MaxRequests    int   `json:"max_requests,omitempty"`    // answered on one connection before it is closed; 0: any number
 	MaxBody        int64 `json:"max_body,omitempty"`        // of a request; 0: any size

@@ -79,11 +79,10 @@ func (m *Master) Reload(ctx context.Context) (*api.Reload, error) {
 	return ask(ctx, m, reloadRequest{reply: reply}, reply)
 }
 
-// Stop begins the end of the cluster.
-func (m *Master) Stop(ctx context.Context, now bool) error {
-	reply := make(chan struct{}, 1)
-	_, err := ask(ctx, m, stopRequest{now: now, reply: reply}, reply)
-	return err
+// Stop begins the end of the cluster, and tells what it waits for.
+func (m *Master) Stop(ctx context.Context, now bool) (api.Stopping, error) {
+	reply := make(chan api.Stopping, 1)
+	return ask(ctx, m, stopRequest{now: now, reply: reply}, reply)
 }
 
 // ReopenLogs opens the log files anew.

@@ -33,7 +33,7 @@ func TestControlAfterTheEnd(t *testing.T) {
 	_, level := m.SetLogLevel(ctx, slog.LevelInfo)
 	_, reload := m.Reload(ctx)
 	_, restart := m.Restart(ctx)
-	for i, err := range []error{stacks, profile, scale, level, reload, restart, m.SetThreads(ctx, 1), m.Stop(ctx, false), m.ReopenLogs(ctx)} {
+	for i, err := range []error{stacks, profile, scale, level, reload, restart, m.SetThreads(ctx, 1), stopped(m.Stop(ctx, false)), m.ReopenLogs(ctx)} {
 		if !errors.Is(err, control.ErrEnded) {
 			t.Errorf("%d: %v", i, err)
 		}
@@ -223,3 +223,5 @@ func TestReloadReadsTheToken(t *testing.T) {
 		}
 	})
 }
+
+func stopped(_ api.Stopping, err error) error { return err }

@@ -65,7 +65,7 @@ type (
 	}
 	stopRequest struct {
 		now   bool
-		reply chan struct{}
+		reply chan api.Stopping
 	}
 	stacksRequest struct{ reply chan []api.StackDump }
 	reopenRequest struct{ reply chan error }

@@ -129,7 +129,7 @@ func (l *loop) tendFront(now time.Time) (changed bool, wake time.Time) {
 		l.state.Stop(plan.ExitFailure, "the front cannot be started")
 		l.state.Force()
 	}
-	if l.state.Stopping {
+	if l.state.Leaving() {
 		l.front.Stop()
 	}
 	do, wake := l.front.Next(now, l.state.Config.BootTimeout, l.state.Config.DrainTimeout)
@@ -170,7 +170,7 @@ func (l *loop) frontLeft(ev exitEvent, now time.Time) bool {
 		return false
 	}
 	level, name, text := slog.LevelError, journal.FrontDied, "front died: the connections in its hands are lost, others wait"
-	if l.state.Stopping {
+	if l.state.Leaving() {
 		level, name, text = slog.LevelInfo, journal.FrontLeft, "front left"
 	}
 	l.log.Log(context.Background(), level, text, "pid", ev.pid, "status", ev.status.String(), "event", name)

@@ -105,7 +105,7 @@ func limitsOf(c configs.Config) ipc.Limits {
 		Threads: c.Threads, QueueDepth: c.QueueDepth, QueueTimeout: c.QueueTimeout,
 		HeadTimeout: c.HeadTimeout, BodyTimeout: c.BodyTimeout, IdleTimeout: c.IdleTimeout, WriteTimeout: c.WriteTimeout,
 		Memory:       c.WorkerMemory(c.Processes()),
-		DrainTimeout: c.DrainTimeout, DrainIdle: c.DrainIdle, OrphanGrace: c.OrphanGrace,
+		DrainTimeout: c.DrainTimeout, DrainIdle: c.DrainIdle, OrphanGrace: c.OrphanGrace, RequestTimeout: c.RequestTimeout,
 		MaxConnections: c.MaxConnections, MaxRequests: c.MaxRequestsPerConnection,
 		MaxBody: c.MaxBody, BufferBody: int(c.BufferBody), BufferResponse: int(c.BufferResponse),
 	}

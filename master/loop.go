@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/prefork/cluster/ipc"
 	"github.com/prefork/cluster/master/control"
 	"github.com/prefork/cluster/master/front"
+	"github.com/prefork/cluster/master/hooks"
 	"github.com/prefork/cluster/master/journal"
 	"github.com/prefork/cluster/master/plan"
 )
@@ -22,6 +24,8 @@ type loop struct {
 	state       *plan.Cluster
 	front       *front.Front // nil: there is none
 	system      system
+	hooks       *hooks.Runner
+	control     string // path of the control socket
 	log         *slog.Logger
 	events      chan event
 	snapshot    atomic.Pointer[Snapshot]
@@ -49,7 +53,7 @@ type loop struct {
 }
 
 func newLoop(s *plan.Cluster, sys system, log *slog.Logger) *loop {
-	l := &loop{state: s, system: sys, log: log, events: make(chan event, 256), generations: map[int]int{1: s.Config.Threads}, workers: s.Config.Workers, most: s.Config.Workers, level: new(slog.LevelVar), allow: func(control.Access) {}, dumps: map[uint64]*dumping{}, profiles: map[plan.SeatID]*profiling{}, ended: map[rolloutEnd]int64{}, counted: map[int]plan.Outcome{}, recycling: newRecycling()}
+	l := &loop{state: s, system: sys, log: log, hooks: hooks.New(sys, log), events: make(chan event, 256), generations: map[int]int{1: s.Config.Threads}, workers: s.Config.Workers, most: s.Config.Workers, level: new(slog.LevelVar), allow: func(control.Access) {}, dumps: map[uint64]*dumping{}, profiles: map[plan.SeatID]*profiling{}, ended: map[rolloutEnd]int64{}, counted: map[int]plan.Outcome{}, recycling: newRecycling()}
 	if s.Config.Fronted() {
 		l.front = &front.Front{}
 	}
@@ -66,8 +70,10 @@ func (l *loop) run() int {
 	for {
 		wake, done := l.converge()
 		if done {
+			l.awaitHooks()
 			return l.state.ExitCode
 		}
+		wake = l.hooks.Tend(time.Now(), wake)
 		switch {
 		case l.unswept:
 			alarm.Reset(0)
@@ -95,7 +101,7 @@ func (l *loop) converge() (wake time.Time, done bool) {
 	for {
 		now := time.Now()
 		l.state.Fronted = !l.front.Gone()
-		wake = l.state.Advance(now)
+		wake = l.advance(now)
 		actions, next := plan.Step(l.state, now)
 		if wake.IsZero() || !next.IsZero() && next.Before(wake) {
 			wake = next
@@ -181,6 +187,7 @@ func (l *loop) spawn(a plan.SpawnWorker, now time.Time) {
 		h.Detail = err.Error()
 		l.log.Error("worker cannot be started", "slot", l.slot(a.ID), "generation", a.Generation, "reason", plan.BootExit.String(), "err", err, "event", journal.WorkerStartFailed)
 		l.trigger(a.ID, plan.SpawnFailed, h, now)
+		l.fireCrash(a.ID.Slot, now)
 		return
 	}
 	l.trigger(a.ID, plan.WasSpawned, h, now)
@@ -192,7 +199,7 @@ func (l *loop) measure(id plan.SeatID, m plan.Measure) {
 	k.Rung++
 	switch m {
 	case plan.AskToDrain:
-		err := l.system.send(id, ipc.Message{Type: ipc.Drain, Final: l.state.Stopping, Text: k.Reason.String()})
+		err := l.system.send(id, ipc.Message{Type: ipc.Drain, Final: l.state.Leaving(), Text: k.Reason.String()})
 		if err != nil {
 			l.worker(slog.LevelWarn, "worker does not take the drain message: sending SIGTERM", id, "err", err, "event", journal.WorkerDrainFailed)
 			_ = l.system.signal(k.PID, syscall.SIGTERM)
@@ -240,7 +247,7 @@ func (l *loop) handle(ev event, now time.Time) {
 }
 
 func (l *loop) exited(ev exitEvent, now time.Time) {
-	if l.frontLeft(ev, now) {
+	if l.frontLeft(ev, now) || l.hooks.Exited(ev.pid, ev.status == plan.ExitStatus{}, ev.status.String(), now) {
 		return
 	}
 	for id, k := range l.state.Workers() {
@@ -265,6 +272,7 @@ func (l *loop) buried(id plan.SeatID, was plan.Seat, ev exitEvent, now time.Time
 		l.log.Info("worker left", append(args, "event", journal.WorkerLeft)...)
 		return
 	}
+	l.fireCrash(id.Slot, now)
 	retry := max(0, l.state.At(id).Until.Sub(now)).Round(time.Millisecond)
 	l.log.Error("worker died", append(args, "open", open, "err", deaths[len(deaths)-1].Detail, "retry", retry.String(), "output", journal.Output(l.system.lastLines()), "event", journal.WorkerDied)...)
 }
@@ -333,6 +341,7 @@ func (l *loop) cleanUp() {
 func (l *loop) report() {
 	if !l.announced && l.allReady() {
 		l.announced = true
+		l.fire(hooks.Ready, "ready", time.Now(), "CLUSTER_GENERATION", strconv.Itoa(l.state.Target))
 		l.log.Info("cluster ready", "workers", l.wanted(), "threads", l.state.Config.Threads, "took", time.Since(l.state.Started).Round(time.Millisecond).String(), "event", journal.ClusterReady)
 	}
 	l.count()

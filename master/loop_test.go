@@ -1,6 +1,7 @@
 package master
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,6 +20,7 @@ import (
 	"github.com/prefork/cluster/ipc/inbox"
 	"github.com/prefork/cluster/ipc/scoreboard"
 	"github.com/prefork/cluster/master/api"
+	"github.com/prefork/cluster/master/hooks"
 	"github.com/prefork/cluster/master/inboxes"
 	"github.com/prefork/cluster/master/journal"
 	"github.com/prefork/cluster/master/plan"
@@ -46,10 +48,12 @@ type fakeSystem struct {
 	limits   map[int]ipc.Limits // by pid: that it was started with or told
 	inboxes  *inboxes.Set       // real ones, if the configuration wants any; then with a board, and all workers take packets
 	board    *scoreboard.Board
-	fronts   []int        // pids of those that were started
-	works    map[int]work // by pid
-	refused  int          // fronts that could not be
-	told     []string     // "seat>slot": who was given the inboxes of which slot
+	fronts   []int         // pids of those that were started
+	works    map[int]work  // by pid
+	refused  int           // fronts that could not be
+	hooks    []string      // commands that were run, with what they were told
+	hookTime time.Duration // that each takes; 0: 10 ms
+	told     []string      // "seat>slot": who was given the inboxes of which slot
 }
 
 type behaviour struct {
@@ -62,6 +66,7 @@ type behaviour struct {
 }
 
 func (f *fakeSystem) setKeys(*ipc.FD)                {}
+func (f *fakeSystem) KillHook(pid int)               { f.signal(pid, syscall.SIGKILL) }
 func (f *fakeSystem) tellReopened(plan.SeatID) error { return nil }
 func (f *fakeSystem) readKeys()                      {}
 func (f *fakeSystem) configure(configs.Config) error { return nil }
@@ -86,6 +91,15 @@ type work struct {
 	requests int64
 	stuck    time.Duration
 	memory   metrics.Memory
+}
+
+func (f *fakeSystem) StartHook(k hooks.Kind, command string, facts []string) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.pids++
+	f.hooks = append(f.hooks, fmt.Sprintf("%v: %s %s", k, command, strings.Join(facts, " ")))
+	f.exit(1000+f.pids, cmp.Or(f.hookTime, 10*time.Millisecond), plan.ExitStatus{})
+	return 1000 + f.pids, nil
 }
 
 func (f *fakeSystem) later(d time.Duration, ev func() event) {

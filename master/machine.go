@@ -11,6 +11,7 @@ import (
 	"github.com/prefork/cluster/configs"
 	"github.com/prefork/cluster/ipc"
 	"github.com/prefork/cluster/ipc/scoreboard"
+	"github.com/prefork/cluster/master/hooks"
 	"github.com/prefork/cluster/master/inboxes"
 	"github.com/prefork/cluster/master/journal"
 	"github.com/prefork/cluster/master/logs"
@@ -22,6 +23,7 @@ import (
 
 // machine is the real system: sockets, processes, channels and the scoreboard. Only the loop calls it.
 type machine struct {
+	hooks.Shell
 	sockets      *sockets.Set
 	inboxes      *inboxes.Set
 	front        *frontProcess // nil: there is none

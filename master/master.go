@@ -21,6 +21,7 @@ import (
 	"github.com/prefork/cluster/ipc/inbox"
 	"github.com/prefork/cluster/ipc/scoreboard"
 	"github.com/prefork/cluster/master/control"
+	"github.com/prefork/cluster/master/hooks"
 	"github.com/prefork/cluster/master/inboxes"
 	"github.com/prefork/cluster/master/journal"
 	"github.com/prefork/cluster/master/keyring"
@@ -160,6 +161,7 @@ func (m *Master) start() error {
 		return fmt.Errorf("standard input of the workers: %w", err)
 	}
 	m.machine = &machine{
+		Shell:   hooks.Shell{Output: m.output, Settings: configs.OwnVariables()},
 		sockets: m.sockets, inboxes: inboxes.New(m.board, m.config.Inboxes()), board: m.board, boardFD: ipc.Own(m.board.FD()), clock: m.clock, together: m.config.InProcess(), recipe: recipe, output: m.output,
 		generations: map[int]*generation{1: first}, stop: m.done, workers: map[plan.SeatID]*child{}, null: null, reloadKeys: make(chan struct{}, 1),
 	}
@@ -175,6 +177,7 @@ func (m *Master) start() error {
 	}
 	m.loop = newLoop(plan.New(m.config, time.Now()), m.machine, log)
 	m.machine.events = m.loop.events
+	m.loop.control = m.control
 	m.loop.level, m.loop.reloading.load = &m.level, m.load
 	m.memory = metrics.NewSampler(m.pids)
 	m.machine.sampler = m.memory
@@ -195,7 +198,9 @@ func (m *Master) start() error {
 	}
 	m.watchSignals()
 	m.serveControl()
-	go notify.Run(m.done, m.look, func(err error) { log.Warn("the service manager cannot be told how the cluster is", "err", err) })
+	go notify.Run(m.done, m.look, func(err error) {
+		log.Warn("the service manager cannot be told how the cluster is", "err", err, "event", journal.NotifyFailed)
+	})
 	log.Info("cluster starts", "version", m.version, "pid", os.Getpid(), "binds", joinBinds(m.binds), "mode", m.config.Mode, "workers", m.config.Workers,
 		"threads", m.config.Threads, "metrics", cmp.Or(m.metricsAddress, "off"), "control", m.control, "event", journal.ClusterStarting)
 	return nil

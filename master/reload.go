@@ -154,10 +154,10 @@ func readToken(log *slog.Logger, c configs.Config) (string, error) {
 	}
 	token, open, err := control.ReadToken(c.MetricsTokenFile)
 	if open {
-		log.Warn("other users can read the token of the metrics address: chmod o-r it", "path", c.MetricsTokenFile)
+		log.Warn("other users can read the token of the metrics address: chmod o-r it", "path", c.MetricsTokenFile, "event", journal.TokenReadable)
 	}
 	if err == nil && token == "" && c.Page && !control.Loopback(c.Metrics) {
-		log.Warn("whoever reaches the metrics address sees the status, with the paths of requests: give --metrics-token-file, or --page=false", "metrics", c.Metrics)
+		log.Warn("whoever reaches the metrics address sees the status, with the paths of requests: give --metrics-token-file, or --page=false", "metrics", c.Metrics, "event", journal.StatusPublic)
 	}
 	return token, err
 }

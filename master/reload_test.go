@@ -142,7 +142,7 @@ func TestReloadDuringReload(t *testing.T) {
 func TestReloadWhileStopping(t *testing.T) {
 	inWorld(t, func(c *configs.Config) { c.DrainTimeout = time.Minute }, nil, func(w *world) {
 		w.pass(2 * time.Second)
-		w.loop.events <- stopRequest{reply: make(chan struct{}, 1)}
+		w.loop.events <- stopRequest{reply: make(chan api.Stopping, 1)}
 		w.loop.reloading.load = changed(w, func(c *configs.Config) { c.Pool = "queue" })
 		w.loop.events <- reloadRequest{reply: make(chan *api.Reload, 1)}
 		w.pass(time.Minute)

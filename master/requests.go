@@ -10,6 +10,7 @@ import (
 
 	"github.com/prefork/cluster/configs"
 	"github.com/prefork/cluster/ipc"
+	"github.com/prefork/cluster/master/api"
 	"github.com/prefork/cluster/master/journal"
 	"github.com/prefork/cluster/master/keyring"
 	"github.com/prefork/cluster/master/plan"
@@ -26,7 +27,7 @@ func (l *loop) request(ev event, now time.Time) bool {
 		ev.reply <- scaleReply{n, err}
 	case stopRequest:
 		l.stop(ev.now)
-		ev.reply <- struct{}{}
+		ev.reply <- l.stopping(now)
 	case threadsRequest:
 		ev.reply <- l.changeThreads(ev.to)
 	case levelRequest:
@@ -81,7 +82,7 @@ func (l *loop) renew(slot int, why plan.Reason, detail string, now time.Time) er
 		return err
 	}
 	r := l.state.Renewals[len(l.state.Renewals)-1]
-	l.log.Info("worker is to be replaced", "slot", l.slot(plan.SeatID{Slot: slot}), "pid", r.PID, "generation", r.Generation, "reason", r.Reason, "detail", detail)
+	l.log.Info("worker is to be replaced", "slot", l.slot(plan.SeatID{Slot: slot}), "pid", r.PID, "generation", r.Generation, "reason", r.Reason, "detail", detail, "event", journal.WorkerRenewed)
 	return nil
 }
 
@@ -122,7 +123,7 @@ func (l *loop) recycle(now time.Time) {
 	}
 	causes, warnings := l.recycling.watch.Look(c, seen, rest, now)
 	for _, w := range warnings {
-		l.log.Warn(w.Text, "slot", l.slot(plan.SeatID{Slot: w.Slot}))
+		l.log.Warn(w.Text, "slot", l.slot(plan.SeatID{Slot: w.Slot}), "event", journal.WorkerTooLarge)
 	}
 	for _, cause := range causes {
 		if err := l.renew(cause.Slot, cause.Reason, cause.Detail, now); err != nil {
@@ -140,7 +141,7 @@ func (l *loop) reportRenewals() {
 		}
 		if there[r.Number] = true; !l.recycling.gaveUp[r.Number] {
 			l.log.Warn("worker is not replaced: the new one has failed every time, so the old one stays until there is another cause",
-				"slot", l.slot(plan.SeatID{Slot: r.Slot}), "pid", r.PID, "generation", r.Generation, "reason", r.Reason, "attempts", r.Failures, "err", r.Failure)
+				"slot", l.slot(plan.SeatID{Slot: r.Slot}), "pid", r.PID, "generation", r.Generation, "reason", r.Reason, "attempts", r.Failures, "err", r.Failure, "event", journal.WorkerNotRenewed)
 		}
 	}
 	l.recycling.gaveUp = there
@@ -195,7 +196,7 @@ func (l *loop) changeThreads(n int) error {
 	case n == c.Threads:
 		return nil
 	}
-	l.log.Info("threads changed", "from", c.Threads, "to", n)
+	l.log.Info("threads changed", "from", c.Threads, "to", n, "event", journal.ThreadsChanged)
 	if l.setThreads == nil {
 		before := c.Threads
 		l.setThreads = &before
@@ -218,7 +219,7 @@ func (l *loop) keepThreads(c *configs.Config) {
 func (l *loop) changeLevel(level slog.Level) (before slog.Level) {
 	before = l.level.Level()
 	l.level.Set(min(level, before)) // so that it is seen
-	l.log.Info("log level changed, until the next reload", "from", before.String(), "to", level.String())
+	l.log.Info("log level changed, until the next reload", "from", before.String(), "to", level.String(), "event", journal.LogLevelChanged)
 	l.level.Set(level)
 	return before
 }
@@ -226,6 +227,7 @@ func (l *loop) changeLevel(level slog.Level) (before slog.Level) {
 // limits are those that a worker of a generation has now. In process its number of threads is that of the generation.
 func (l *loop) limits(generation int) ipc.Limits {
 	limits := limitsOf(l.state.Config)
+	limits.Leaving = l.state.Stopping
 	if l.state.Config.InProcess() {
 		limits.Workers, limits.Threads = l.workers, l.generations[generation]
 	} else {
@@ -255,12 +257,46 @@ func (l *loop) stop(now bool) {
 		}
 		l.state.Force()
 		l.forceFront(time.Now())
+		l.beginDrain()
 	case !l.state.Stopping:
-		l.log.Info("stopping: workers drain", "timeout", l.state.Config.DrainTimeout.String(), "event", journal.Stopping)
-		l.state.Stop(plan.ExitClean, "the cluster stops")
+		l.state.StopAfter(l.state.Config.DrainDelay, plan.ExitClean, "the cluster stops", time.Now())
+		if l.state.Lingers() {
+			l.log.Info("stopping: all is served as before, and workers drain after the delay", "delay", l.state.Config.DrainDelay.String(), "event", journal.StopDelayed)
+			l.tellLimits() // each answer is the last one of its connection
+			return
+		}
+		l.beginDrain()
 	}
-	// Workers hold duplicates: each listener lives until its worker has taken what waits in it.
+}
+
+// beginDrain takes nothing new from here on. Workers hold duplicates: each listener lives until its worker has taken what waits
+// in it.
+func (l *loop) beginDrain() {
+	if l.state.ExitCode == plan.ExitClean {
+		l.log.Info("stopping: workers drain", "timeout", l.state.Config.DrainTimeout.String(), "event", journal.Stopping)
+	}
 	l.system.closeListeners()
+}
+
+// advance lets time pass for the state, and begins the drain when its delay is over.
+func (l *loop) advance(now time.Time) (wake time.Time) {
+	lingers := l.state.Lingers()
+	wake = l.state.Advance(now)
+	if lingers && l.state.Leaving() {
+		l.beginDrain()
+	}
+	return wake
+}
+
+// stopping is what a stop waits for.
+func (l *loop) stopping(now time.Time) (s api.Stopping) {
+	if l.state.Lingers() {
+		s.DrainDelay = l.state.DrainFrom.Sub(now).Seconds()
+	}
+	if l.state.ExitCode == plan.ExitClean {
+		s.DrainTimeout = l.state.Config.DrainTimeout.Seconds()
+	}
+	return s
 }
 
 func (l *loop) reopenLogs() error {

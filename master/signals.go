@@ -19,7 +19,7 @@ type SignalRow struct {
 
 // Signals is the table: the handler and the documents use the same.
 var Signals = []SignalRow{
-	{syscall.SIGTERM, "TERM", "drain all workers and exit 0; a second one kills them (exit 8)", (*loop).stopSignal},
+	{syscall.SIGTERM, "TERM", "drain all workers and exit 0, after drain-delay; a second one kills them (exit 8)", (*loop).stopSignal},
 	{syscall.SIGINT, "INT", "the same as TERM", (*loop).stopSignal},
 	{syscall.SIGUSR2, "USR2", "rolling restart", func(l *loop, now time.Time) { _, _ = l.restart(now) }},
 	{syscall.SIGUSR1, "USR1", "rolling restart, for hands used to Puma", func(l *loop, now time.Time) { _, _ = l.restart(now) }},

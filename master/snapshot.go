@@ -5,10 +5,12 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/prefork/cluster/master/api"
 	"github.com/prefork/cluster/master/front"
+	"github.com/prefork/cluster/master/hooks"
 	"github.com/prefork/cluster/master/plan"
 	"github.com/prefork/cluster/metrics"
 )
@@ -151,6 +153,7 @@ func (l *loop) count() {
 			end.reason = ro.Reason
 		}
 		l.ended[end]++
+		l.fireRestart(ro)
 	}
 	maps.DeleteFunc(l.counted, func(g int, _ plan.Outcome) bool {
 		return len(l.state.Rollouts) > 0 && g < l.state.Rollouts[0].Generation
@@ -165,6 +168,64 @@ func (s *Snapshot) slotsOf(w WorkerView) iter.Seq[int] {
 	}
 	return func(yield func(int) bool) {
 		for slot := first; slot < end && yield(slot); slot++ {
+		}
+	}
+}
+
+// fire runs the command for what has happened, if there is one. facts are names and values; those without a value are left out.
+func (l *loop) fire(k hooks.Kind, event string, now time.Time, facts ...string) {
+	c := &l.state.Config
+	o := hooks.Occasion{Timeout: c.HookTimeout, Facts: []string{"CLUSTER_EVENT=" + event, "CLUSTER_NAME=" + c.Name, "CLUSTER_CONTROL=" + l.control}}
+	switch k {
+	case hooks.Ready:
+		o.Command = c.OnReady
+	case hooks.Crash:
+		o.Command = c.OnCrash
+	case hooks.Restart:
+		o.Command = c.OnRestart
+	}
+	for i := 0; i < len(facts); i += 2 {
+		if facts[i+1] != "" {
+			o.Facts = append(o.Facts, facts[i]+"="+facts[i+1])
+		}
+	}
+	l.hooks.Fire(k, o, now)
+}
+
+// fireCrash is called when a worker of a slot has died, of which the last death tells, unless it is not the worker's failure.
+func (l *loop) fireCrash(slot int, now time.Time) {
+	deaths := l.state.Slots[slot].Deaths
+	d := deaths[len(deaths)-1]
+	for _, r := range plan.Reasons() {
+		if r.Failure() && r.String() == d.Reason {
+			l.fire(hooks.Crash, "crash", now, "CLUSTER_SLOT", strconv.Itoa(slot), "CLUSTER_GENERATION", strconv.Itoa(d.Generation), "CLUSTER_REASON", d.Reason, "CLUSTER_DETAIL", d.Detail)
+		}
+	}
+}
+
+// fireRestart is called when a restart has ended.
+func (l *loop) fireRestart(ro *plan.Rollout) {
+	generation := strconv.Itoa(ro.Generation)
+	l.fire(hooks.Restart, "restart", ro.Ended, "CLUSTER_GENERATION", generation, "CLUSTER_OUTCOME", string(ro.Outcome), "CLUSTER_REASON", ro.Reason, "CLUSTER_DETAIL", ro.Detail)
+	if ro.Outcome == plan.Done {
+		l.fire(hooks.Ready, "ready", ro.Ended, "CLUSTER_GENERATION", generation)
+	}
+}
+
+// hooksPatience is when a command is given up that was killed and does not end.
+const hooksPatience = 2 * time.Second
+
+// awaitHooks lets commands that run come to their end when everything else has.
+func (l *loop) awaitHooks() {
+	end := time.Now().Add(hooksPatience)
+	for now := time.Now(); l.hooks.Close(now) && now.Before(end); now = time.Now() {
+		wake := l.hooks.Tend(now, end)
+		select {
+		case ev := <-l.events:
+			if exit, ok := ev.(exitEvent); ok {
+				l.hooks.Exited(exit.pid, exit.status == plan.ExitStatus{}, exit.status.String(), now)
+			}
+		case <-time.After(time.Until(wake)):
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/prefork/cluster/configs"
 	"github.com/prefork/cluster/ipc"
+	"github.com/prefork/cluster/master/hooks"
 	"github.com/prefork/cluster/master/inboxes"
 	"github.com/prefork/cluster/master/plan"
 	"github.com/prefork/cluster/metrics"
@@ -45,6 +46,7 @@ type system interface {
 	giveKeys(id plan.SeatID) error
 	// signal reaches the process group of a worker.
 	signal(pid int, s syscall.Signal) error
+	hooks.System
 	// heartbeatAge is how long ago a worker showed that it lives.
 	heartbeatAge(id plan.SeatID) time.Duration
 	// work is how many requests the rows of a seat have counted, workers before this one included, and how long at least each of so many

@@ -71,6 +71,7 @@ func (c *Collector) slot(p pen, v *View, slot int, label string) {
 		p.counter(requests, sum(func(r *scoreboard.Row) int64 { return r.Requests[i].Load() }), label, class)
 	}
 	p.counter(refused, sum(func(r *scoreboard.Row) int64 { return r.Refused.Load() }), label)
+	p.counter(timedOut, sum(func(r *scoreboard.Row) int64 { return r.TimedOut.Load() }), label)
 	p.counter(panics, sum(func(r *scoreboard.Row) int64 { return r.Panics.Load() }), label)
 	for i, part := range rates.Names {
 		p.counter(requestTime, v.Time[slot][i], label, part)

@@ -84,6 +84,7 @@ func fill(r *scoreboard.Row, n int64) {
 		counter.Store(n * int64(i+1))
 	}
 	counters := []*atomic.Int64{&r.Handoff.Received, &r.Handoff.Conflicts, &r.Handoff.Expired}
+	r.TimedOut.Store(n * 14)
 	for i := range r.Handoff.Moved {
 		counters = append(counters, &r.Handoff.Moved[i])
 	}

@@ -27,6 +27,7 @@ var (
 
 	requests     = desc("cluster_requests_total", "Answers begun, by status class; requests refused by the pool are 5xx, hijacked connections 1xx.", "slot", "class")
 	refused      = desc("cluster_requests_refused_total", "Of the 5xx answers: requests that found no thread in time and were answered 503.", "slot")
+	timedOut     = desc("cluster_requests_timed_out_total", "Of the 5xx answers: requests that were answered 504 because their handlers took longer than request-timeout.", "slot")
 	panics       = desc("cluster_handler_panics_total", "Handlers that panicked.", "slot")
 	duration     = desc("cluster_request_duration_seconds", "Time from a thread taking a request to the handler's return.", "slot")
 	queueWait    = desc("cluster_queue_wait_seconds", "Time from a request being readable to a thread taking it.", "slot")

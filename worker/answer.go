@@ -1,10 +1,13 @@
 package worker
 
 import (
+	"errors"
 	"io"
 	"io/fs"
 	"net/http"
+	"os"
 	"syscall"
+	"time"
 
 	"github.com/prefork/cluster/worker/internal/engine"
 )
@@ -16,14 +19,22 @@ const writePiece = 1 << 20
 // wrapped for that, so handlers see net/http's own ResponseWriter with everything it can do, and net/http's own refusals
 // (400, 408, 431) are counted like any other answer.
 func (c *conn) Write(p []byte) (int, error) {
-	if c.muted.Load() {
-		return len(p), nil
-	}
-	if c.answering.Load() {
-		c.observe(p)
+	if answer := c.answer.Load(); answer != answerBegun {
+		if !c.answer.CompareAndSwap(answerAwaited, answerBegun) {
+			return len(p), nil
+		}
+		if !c.observe(p) {
+			n, err := c.pass(p)
+			c.answer.Store(answerAwaited) // not before: nothing of another's answer is to come in between
+			return n, err
+		}
 	} else if e := c.entry.Load(); e != nil && !c.m.CountsItself {
 		e.Bytes.Add(c.meter.Body(p))
 	}
+	return c.pass(p)
+}
+
+func (c *conn) pass(p []byte) (int, error) {
 	switch {
 	case c.phase.Load() == phaseForeign:
 		return c.Conn.Write(p)
@@ -48,19 +59,53 @@ func (c *conn) writeThrough(p []byte) (int, error) {
 	}
 }
 
-// observe reads the status line. 100 and 103 only announce an answer; 101 is one.
-func (c *conn) observe(p []byte) {
+// observe reads the status line, and says whether an answer has begun: 100 and 103 only announce one; 101 is one.
+func (c *conn) observe(p []byte) (begun bool) {
 	status, ok := statusOf(p)
 	if ok && status < 200 && status != http.StatusSwitchingProtocols {
-		return
+		return false
 	}
-	c.answering.Store(false)
-	if !ok {
-		return // of HTTP/2 without TLS, before it has shown itself
+	if ok { // else it is HTTP/2 without TLS, before it has shown itself
+		c.m.Account(&c.held).Answer(status)
+		if c.m.Requests != nil {
+			c.note(status, p)
+		}
 	}
-	c.m.Account(&c.held).Answer(status)
-	if c.m.Requests != nil {
-		c.note(status, p)
+	return true
+}
+
+// Claim takes the answer over from the engine. It is false if a byte of it was written, or another has claimed it; else what the
+// engine writes from here on is thrown away. It never waits.
+func (c *conn) Claim() bool { return c.answer.CompareAndSwap(answerAwaited, answerReplaced) }
+
+// Answer writes a whole answer in the place of the claimed one, below all that the engine does, and ends the sending direction.
+// Reading ends, too: what is still to come of a request's body is waited for no longer.
+func (c *conn) Answer(p []byte) {
+	_ = c.flushed() // of interim answers; if it fails, so does the next
+	c.observe(p)
+	_, _ = c.writeThrough(p)
+	c.logged() // the handler may hang for hours
+	_ = c.SetReadDeadline(longAgo)
+	_ = c.CloseWrite()
+}
+
+const (
+	partTime  = time.Second
+	partBytes = 1 << 20
+)
+
+// Part waits a moment for the client to close its end, which it does when it has seen the answer to its end: a close with bytes
+// unread is a reset, and that would destroy the answer on its way.
+func (c *conn) Part() {
+	rest := &io.LimitedReader{R: c.socket, N: partBytes}
+	for end := time.Now().Add(partTime); time.Now().Before(end); { // reads of the engine's go on failing, and the pulse sees to it
+		c.mu.Lock()
+		c.applied.Store(true)
+		_ = c.Conn.SetReadDeadline(end)
+		c.mu.Unlock()
+		if _, err := io.Copy(io.Discard, rest); !errors.Is(err, os.ErrDeadlineExceeded) {
+			return
+		}
 	}
 }
 
@@ -95,7 +140,7 @@ func statusOf(p []byte) (int, bool) {
 // ReadFrom lets the kernel copy files (sendfile), in pieces for the sake of the write timeout.
 func (c *conn) ReadFrom(r io.Reader) (int64, error) {
 	rf, ok := c.Conn.(io.ReaderFrom)
-	if !ok || c.answering.Load() || c.muted.Load() {
+	if !ok || c.answer.Load() != answerBegun {
 		return io.Copy(writerOnly{c}, r)
 	}
 	if c.phase.Load() == phaseForeign {

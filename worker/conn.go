@@ -21,6 +21,14 @@ const (
 	phaseForeign        // hijacked, or a protocol of the application's own: only counted
 )
 
+// Whose the next bytes are that the engine writes. Only from answerAwaited does it go on, by compare-and-swap: so the answer is
+// either the engine's or that of the one who has claimed it, and no byte of both.
+const (
+	answerBegun    = iota // a part of the running answer's, or of what is not looked at
+	answerAwaited         // the first of an answer
+	answerReplaced        // another answer was given: they are thrown away
+)
+
 // lazyAfter: a read deadline further away than this is watched by the pulse instead of a runtime timer. It must be longer
 // than two pulses.
 const lazyAfter = 2 * time.Second
@@ -42,7 +50,7 @@ type conn struct {
 	m        *member
 
 	phase     atomic.Int32
-	answering atomic.Bool  // the next bytes written begin an answer
+	answer    atomic.Int32 // who writes it: answerBegun and so on
 	readable  atomic.Int64 // when the last bytes of the coming head arrived; 0: none has arrived
 	headSince atomic.Int64 // when the first ones did
 	idleSince atomic.Int64 // coarse; 0 while the engine serves a request. If veiled: of the last bytes, too
@@ -61,7 +69,6 @@ type conn struct {
 
 	entry        atomic.Pointer[engine.Entry] // of the access log; nil unless a request is to be logged
 	meter        engine.Meter                 // of its answer
-	muted        atomic.Bool                  // the answer has been replaced: what the engine still writes is thrown away
 	buffering    atomic.Bool                  // a thread is held: what cannot be written at once is buffered
 	bodySince    atomic.Int64                 // coarse time at which a Read of a request body began; 0: none runs
 	bodyLate     atomic.Bool                  // it made no progress for too long
@@ -94,7 +101,7 @@ func (m *member) admit(nc net.Conn, bind int) *conn {
 
 // enter counts a connection as open.
 func (m *member) enter(c *conn) {
-	c.answering.Store(!m.CountsItself)
+	c.awaitAnswer()
 	m.Row.Open.Add(1)
 	m.mu.Lock()
 	m.conns[c] = struct{}{}
@@ -241,7 +248,14 @@ func (c *conn) CloseWrite() error {
 // Veil stops the interpretation of bytes.
 func (c *conn) Veil() {
 	c.phase.Store(phaseVeiled)
-	c.answering.Store(false)
+	c.answer.CompareAndSwap(answerAwaited, answerBegun)
+}
+
+// awaitAnswer: the next bytes written begin an answer, unless the engine counts by itself, or the last one was replaced.
+func (c *conn) awaitAnswer() {
+	if !c.m.CountsItself {
+		c.answer.CompareAndSwap(answerBegun, answerAwaited)
+	}
 }
 
 // Veiled says whether bytes are interpreted.
@@ -288,7 +302,7 @@ func (c *conn) End() {
 	if !c.reused.Load() {
 		c.reused.Store(true)
 	}
-	c.answering.Store(!c.m.CountsItself)
+	c.awaitAnswer()
 	c.phase.CompareAndSwap(phaseActive, phaseIdle)
 }
 
@@ -298,14 +312,8 @@ func (c *conn) Readable() int64 { return c.readable.Load() }
 // Held is the thread of the running request.
 func (c *conn) Held() *engine.Held { return &c.held }
 
-// Answering is true until the answer begins.
-func (c *conn) Answering() bool { return c.answering.Load() }
-
 // Bind is the number of its bind.
 func (c *conn) Bind() int { return c.bind }
-
-// Mute throws away what is still written.
-func (c *conn) Mute() { c.muted.Store(true) }
 
 // Count counts a request and returns which it is.
 func (c *conn) Count() int { return int(c.count.Add(1)) }
@@ -313,7 +321,7 @@ func (c *conn) Count() int { return int(c.count.Add(1)) }
 // Release leaves the connection to others: from now on deadlines are real and nothing is evicted. A thread that is held is
 // given back.
 func (c *conn) Release() {
-	if c.answering.Load() && c.phase.Load() == phaseActive { // hijacked before an answer: the application gives its own
+	if c.phase.Load() == phaseActive && c.answer.CompareAndSwap(answerAwaited, answerBegun) { // hijacked before an answer: the application gives its own
 		c.m.Account(&c.held).Answer(http.StatusSwitchingProtocols)
 		if e := c.entry.Load(); e != nil {
 			e.Status.Store(http.StatusSwitchingProtocols)
@@ -322,7 +330,7 @@ func (c *conn) Release() {
 	c.m.GiveBack(&c.held)
 	c.Buffer(false)
 	c.logged()
-	c.answering.Store(false)
+	c.answer.CompareAndSwap(answerAwaited, answerBegun)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.phase.Store(phaseForeign) // under the mutex: a kick that comes later must not hit the new owner

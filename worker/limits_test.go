@@ -84,3 +84,40 @@ func TestBufferLimitsAreLive(t *testing.T) {
 	c.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 11\r\n\r\n12345678901")
 	want(t, "status", c.answer("POST").status, http.StatusRequestEntityTooLarge)
 }
+
+// While the cluster is to stop soon all is served, each request as the last one of its connection.
+func TestLeaving(t *testing.T) {
+	leave := func(w *testWorker) {
+		limits := *w.Limits()
+		limits.Leaving = true
+		w.configure(limits)
+	}
+	t.Run("http", func(t *testing.T) {
+		t.Parallel()
+		w := startWorker(t, http.HandlerFunc(hello))
+		kept := dial(t, w.addr)
+		want(t, "close before", kept.get("/").close, false)
+		leave(w)
+		for _, c := range []*client{kept, dial(t, w.addr)} {
+			a := c.get("/")
+			want(t, "status", a.status, http.StatusOK)
+			want(t, "close", a.close, true)
+			c.wantEOF()
+		}
+	})
+	t.Run("veiled", func(t *testing.T) {
+		perVeiledProtocol(t, func(t *testing.T, protocol string) {
+			w, base, c := startVeiled(t, protocol, http.HandlerFunc(hello))
+			for _, before := range []bool{true, false} {
+				if a, err := fetchAnswer(c, base); err != nil || a.status != http.StatusOK {
+					t.Fatalf("%v, %v", a, err)
+				}
+				if before {
+					want(t, "connections", w.openConnections(), 1)
+					leave(w)
+				}
+			}
+			eventually(t, "the connection to be closed", func() bool { return w.openConnections() == 0 })
+		})
+	})
+}

@@ -44,6 +44,7 @@ func (m *member) pulse() int {
 	for _, c := range looked {
 		c.look(now)
 	}
+	m.Expire(now)
 	return len(looked)
 }
 

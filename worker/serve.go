@@ -37,6 +37,10 @@ func ServeEngine(build engine.Builder, opts ...Option) error {
 	return m.run()
 }
 
+// ErrRequestTimeout is the context.Cause of a request on net/http that took longer than request-timeout. What its handler writes
+// from then on comes to nothing.
+var ErrRequestTimeout = engine.ErrRequestTimeout
+
 // Info says which worker this process is.
 type Info struct {
 	Slot       int  `json:"slot"` // 0 in the one process of mode inprocess

@@ -133,7 +133,7 @@ func TestSlowUnixClientIsAlive(t *testing.T) {
 	}
 	c := newTestMember(testConfig()).admit(nc, 0)
 	defer c.Close()
-	c.answering.Store(false)
+	c.answer.Store(answerBegun)
 	const pieces = 5
 	done := make(chan written, 1)
 	go func() {

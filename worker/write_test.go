@@ -23,7 +23,7 @@ type written struct {
 // stuckWrite starts a Write of n bytes and returns when the sockets take no more and the client has confirmed the rest.
 func (c *conn) stuckWrite(t *testing.T, n int) <-chan written {
 	t.Helper()
-	c.answering.Store(false)
+	c.answer.Store(answerBegun)
 	done := make(chan written, 1)
 	go func() {
 		n, err := c.Write(make([]byte, n))
@@ -101,7 +101,7 @@ func TestSlowClientIsAlive(t *testing.T) {
 // ReadFrom may wait for what the handler copies from. That is not the client's fault, as long as it has taken all.
 func TestWaitingForTheSourceIsNoStuckWrite(t *testing.T) {
 	c, _, peer := admitted(t)
-	c.answering.Store(false)
+	c.answer.Store(answerBegun)
 	source, feed := io.Pipe()
 	done := make(chan written, 1)
 	go func() {
@@ -149,7 +149,7 @@ func TestStuckWriteWithoutProgressReport(t *testing.T) {
 	if _, _, ok := kernel.Delivered(nc); ok {
 		t.Fatal("a unix socket told of its progress")
 	}
-	c.answering.Store(false)
+	c.answer.Store(answerBegun)
 	done := make(chan written, 1)
 	go func() {
 		n, err := c.Write(make([]byte, tooMuch))

@@ -25,14 +25,24 @@ func stopCommand() *cli.Command {
 
 func stop(c *cli.Context) error {
 	client := newClient(c)
-	if err := client.get(c.Context, http.MethodPost, "/v1/stop", api.StopRequest{Now: c.Bool("now")}, nil); err != nil {
+	var waits api.Stopping
+	if err := client.get(c.Context, http.MethodPost, "/v1/stop", api.StopRequest{Now: c.Bool("now")}, &waits); err != nil {
 		return err
+	}
+	if waits.DrainDelay > 0 {
+		fmt.Fprintf(c.App.Writer, "all is served for another %v (drain-delay), then workers drain within %v (drain-timeout)\n",
+			duration(waits.DrainDelay), duration(waits.DrainTimeout))
 	}
 	if err := client.awaitEnd(c.Context); err != nil {
 		return &exitError{plan.ExitFailure, err}
 	}
 	fmt.Fprintln(c.App.Writer, "stopped")
 	return nil
+}
+
+// duration is a number of seconds as people write it.
+func duration(seconds float64) time.Duration {
+	return time.Duration(seconds * float64(time.Second)).Round(10 * time.Millisecond)
 }
 
 // awaitEnd returns when the lock of the control socket is free: it is the last thing that a master lets go of, so the

@@ -45,6 +45,8 @@ Row 2688
   2552 Handoff 120
   2672 GCIdle 8
   2680 Detached 8
+  2688 TimedOut 8
+  2696 _ 56
 Histogram 792
   0 buckets 784
   784 sum 8

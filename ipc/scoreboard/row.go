@@ -43,8 +43,10 @@ type Row struct {
 	Accepting  atomic.Int64          // a gauge: connections that are being taken from a listener and do not count as open yet
 	LogDropped atomic.Int64          // log lines of the worker that nobody took in time
 	Handoff    Handoff
-	GCIdle     atomic.Int64 // of GCCPU: on CPUs of the process that had nothing else to do
-	Detached   atomic.Int64 // of Duration: handlers that had no thread any more when they returned, as after Hijack.
+	GCIdle     atomic.Int64    // of GCCPU: on CPUs of the process that had nothing else to do
+	Detached   atomic.Int64    // of Duration: handlers that had no thread any more when they returned, as after Hijack.
+	TimedOut   atomic.Int64    // of the 5xx: requests that were answered 504 because their handlers took too long
+	_          [7]atomic.Int64 // room, so that the next field does not share a line with another seat's row
 }
 
 // Handoff is what a worker tells of connections that were passed on.

@@ -49,6 +49,12 @@ type StopRequest struct {
 	Now bool `json:"now,omitempty"`
 }
 
+// Stopping is the answer to POST /v1/stop: what the end of the cluster waits for, in seconds.
+type Stopping struct {
+	DrainDelay   float64 `json:"drain_delay_seconds"`   // until workers drain; all is served meanwhile
+	DrainTimeout float64 `json:"drain_timeout_seconds"` // that they may take then; 0: they are killed
+}
+
 // RestartRequest is the body of POST /v1/restart. Wait is "" (answer at once), "ready" or "drained". With Slot only the worker of that slot
 // is replaced, by one of the same generation, and the lines of the answer are RenewalProgress.
 type RestartRequest struct {

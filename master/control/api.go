@@ -41,7 +41,7 @@ type Cluster interface {
 	// Reload reads the configuration anew; workers that are to be replaced are not waited for.
 	Reload(ctx context.Context) (*api.Reload, error)
 	// Stop begins the end of the cluster; now: without draining.
-	Stop(ctx context.Context, now bool) error
+	Stop(ctx context.Context, now bool) (api.Stopping, error)
 	// ReopenLogs opens the log files anew.
 	ReopenLogs(ctx context.Context) error
 }

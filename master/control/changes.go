@@ -75,14 +75,15 @@ func (a *API) reopenLogs(w http.ResponseWriter, r *http.Request) {
 func (a *API) stop(w http.ResponseWriter, r *http.Request) {
 	var body api.StopRequest
 	err := a.body(w, r, &body)
+	var begun api.Stopping
 	if err == nil {
-		err = a.cluster.Stop(r.Context(), body.Now)
+		begun, err = a.cluster.Stop(r.Context(), body.Now)
 	}
 	if err != nil {
 		a.refuse(w, err)
 		return
 	}
-	a.answer(w, http.StatusAccepted, struct{}{})
+	a.answer(w, http.StatusAccepted, begun)
 }
 
 func (a *API) restart(w http.ResponseWriter, r *http.Request) {

@@ -103,8 +103,10 @@ func (c *fakeCluster) SetLogLevel(_ context.Context, l slog.Level) (slog.Level, 
 func (c *fakeCluster) Reload(context.Context) (*api.Reload, error) {
 	return &api.Reload{Outcome: api.ReloadDone}, c.did("reload")
 }
-func (c *fakeCluster) Stop(_ context.Context, now bool) error { return c.did("stop %v", now) }
-func (c *fakeCluster) ReopenLogs(context.Context) error       { return c.did("reopen") }
+func (c *fakeCluster) Stop(_ context.Context, now bool) (api.Stopping, error) {
+	return api.Stopping{DrainTimeout: 30}, c.did("stop %v", now)
+}
+func (c *fakeCluster) ReopenLogs(context.Context) error { return c.did("reopen") }
 
 // fakeJournal has the events 1 to n, and more when they are added.
 type fakeJournal struct {

@@ -5,6 +5,7 @@ const (
 	ClusterStarting = "cluster_starting"
 	ClusterReady    = "cluster_ready"
 	Stopping        = "stopping"
+	StopDelayed     = "stop_delayed"
 	StoppingNow     = "stopping_now"
 
 	WorkerStarted      = "worker_started"
@@ -25,6 +26,9 @@ const (
 	WorkerKeysFailed   = "worker_keys_failed"
 	WorkerPeersFailed  = "worker_peers_failed"
 	MessageRefused     = "message_refused"
+	WorkerRenewed      = "worker_renewed"
+	WorkerNotRenewed   = "worker_not_renewed"
+	WorkerTooLarge     = "worker_too_large"
 
 	WorkerOutput   = "worker_output"
 	FrontOutput    = "front_output"
@@ -48,6 +52,18 @@ const (
 
 	Scaled       = "scaled"
 	ScaleRefused = "scale_refused"
+	ScaleKept    = "scale_kept"
+
+	ThreadsChanged  = "threads_changed"
+	LogLevelChanged = "log_level_changed"
+	ControlRefused  = "control_refused"
+	TokenReadable   = "token_readable"
+	StatusPublic    = "status_public"
+	NotifyFailed    = "notify_failed"
+
+	HookFailed  = "hook_failed"
+	HookKilled  = "hook_killed"
+	HookSkipped = "hook_skipped"
 
 	ReloadDone       = "reload_done"
 	ReloadPartly     = "reload_partly"
@@ -85,6 +101,7 @@ type Name struct {
 var Names = []Name{
 	{ClusterStarting, "the master serves its control socket and is about to start the workers: `version`, `pid`, `binds`, `mode`, `workers`, `threads`, `metrics`, `control`"},
 	{ClusterReady, "every slot has its ready worker for the first time: `took`"},
+	{StopDelayed, "the cluster is to end, and serves all as before until it drains: `delay`"},
 	{Stopping, "the cluster drains its workers and ends: `timeout`"},
 	{StoppingNow, "the cluster kills its workers and ends"},
 
@@ -108,6 +125,10 @@ var Names = []Name{
 	{WorkerPeersFailed, "a worker could not be given the inboxes of slot `of` and passes no connections to it (level debug): `err`"},
 	{MessageRefused, "a worker sent what the master does not understand: `err`"},
 
+	{WorkerRenewed, "a worker is to be replaced by one of the same generation: `reason`, `detail`"},
+	{WorkerNotRenewed, "a worker that was to be replaced stays, because the new ones have failed: `reason`, `attempts`, `err`"},
+	{WorkerTooLarge, "a worker that was replaced for its memory is as large again at once: the limit is too small for the application"},
+
 	{WorkerOutput, "a line that a worker printed: `stream`, stdout or stderr; `partial` if the line goes on in the next one. Only in a log of the format JSON, not among the events"},
 	{FrontOutput, "the same of the front"},
 	{LogLinesLost, "`lines` are missing at this place of the log, because nobody read it in time. Only in a log of the format JSON, not among the events"},
@@ -130,6 +151,19 @@ var Names = []Name{
 
 	{Scaled, "there are to be `to` workers instead of `from`"},
 	{ScaleRefused, "another number of workers was asked for and nothing has changed: `err`"},
+
+	{ScaleKept, "the load asks for more workers, and the machine has no room for them: `why`"},
+
+	{ThreadsChanged, "each worker has `to` threads instead of `from`"},
+	{LogLevelChanged, "the log shows `to` and above instead of `from`, until the next reload"},
+	{ControlRefused, "another user's process was refused at the control socket: `uid`, `pid`"},
+	{TokenReadable, "other users can read the file with the token of the metrics address: `path`"},
+	{StatusPublic, "whoever reaches the metrics address can read the status: `metrics`"},
+	{NotifyFailed, "the service manager (NOTIFY_SOCKET) cannot be told how the cluster is: `err`"},
+
+	{HookFailed, "a command of on-ready, on-crash or on-restart has failed or could not be started: `hook`, `status` or `err`"},
+	{HookKilled, "a command ran for longer than hook-timeout and gets SIGKILL: `hook`, `pid`"},
+	{HookSkipped, "a command is not run for what happened last, because the cluster has ended: `hook`"},
 
 	{ReloadDone, "a changed configuration was taken over: `live`, the settings in force at once, and `restart`, those that replace workers"},
 	{ReloadPartly, "the same, but the settings in `kept` need a new start"},

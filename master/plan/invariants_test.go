@@ -151,7 +151,7 @@ func (w *world) overlapping() (n int) {
 func (w *world) checkSpawn(a SpawnWorker) int {
 	k, other := w.s.At(a.ID), &w.s.Slots[a.ID.Slot].Seats[1-a.ID.Side]
 	switch {
-	case w.s.Stopping || a.ID.Slot >= w.s.Wanted:
+	case w.s.Leaving() || a.ID.Slot >= w.s.Wanted:
 		w.Fatalf("%v: spawn in slot %d, which is not wanted", w.since(), a.ID.Slot)
 	case k.Alive() || other.State == Starting:
 		w.Fatalf("%v: spawn in slot %d seat %d: %s", w.since(), a.ID.Slot, a.ID.Seat(), w.view())
@@ -159,6 +159,8 @@ func (w *world) checkSpawn(a SpawnWorker) int {
 		w.Fatalf("%v: spawn of generation %d, good %d, target %d", w.since(), a.Generation, w.s.Good, w.s.Target)
 	case k.State == Waiting && w.now.Before(k.Until) || other.State == Waiting && w.now.Before(other.Until):
 		w.Fatalf("%v: spawn in slot %d, which is in backoff", w.since(), a.ID.Slot)
+	case other.State == Ready && w.s.Stopping:
+		w.Fatalf("%v: a replacement in slot %d of a cluster that is to stop", w.since(), a.ID.Slot)
 	case other.State == Ready && a.Generation == other.Generation:
 		ro := w.s.Rollout()
 		if w.s.renewal(other) == nil || a.Generation != w.s.Good || ro != nil && ro.Ended.IsZero() || w.overlapping() > 0 {
@@ -177,9 +179,9 @@ func (w *world) checkDrain(a DrainWorker) {
 	ok := k.State == Starting || k.State == Ready
 	switch a.Reason {
 	case Stop:
-		ok = ok && w.s.Stopping
+		ok = ok && w.s.Leaving()
 	case Scale:
-		ok = ok && !w.s.Stopping && a.ID.Slot >= w.s.Wanted
+		ok = ok && !w.s.Leaving() && a.ID.Slot >= w.s.Wanted
 	case Rollback:
 		ok = ok && (w.s.Failed[k.Generation] || k.Generation > w.s.Target)
 	case Restart:
@@ -267,13 +269,13 @@ func (w *world) checkFixpoint() {
 				w.Fatalf("%v: slot %d: the state says %+v, the process is %+v", w.since(), i, k, p)
 			}
 			for other := range w.s.Slots {
-				if has := k.Adopted[other]; has && k.State != Ready || k.State == Ready && !k.Stalled && !w.s.Stopping && has != w.orphan(i, other) {
+				if has := k.Adopted[other]; has && k.State != Ready || k.State == Ready && !k.Stalled && !w.s.Leaving() && has != w.orphan(i, other) {
 					w.Fatalf("%v: slot %d has adopted %d: %v: %s", w.since(), i, other, has, w.view())
 				}
 			}
 		}
 	}
-	if w.covered && !w.s.Stopping && w.ready() < w.s.Wanted {
+	if w.covered && !w.s.Leaving() && w.ready() < w.s.Wanted {
 		w.Fatalf("%v: the master took the last ready worker of a slot: %s", w.since(), w.view())
 	}
 	w.covered = w.ready() >= w.s.Wanted

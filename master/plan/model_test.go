@@ -69,6 +69,7 @@ func simulate(t *testing.T, data []byte) {
 	c.BootTimeout = pick(&sim.chance, 8*time.Second, 2*time.Second)
 	c.HeartbeatTimeout = pick(&sim.chance, 8*time.Second, 3*time.Second)
 	c.DrainTimeout = pick(&sim.chance, 6*time.Second, 2*time.Second, 0)
+	c.DrainDelay = pick(&sim.chance, 0, 0, 3*time.Second)
 	ending := sim.upTo(16) // stop in the middle of it, calm first, or repair and kill some
 	w := newWorld(t, c)
 	sim.world, w.every = w, 8
@@ -277,7 +278,7 @@ func (sim *simulation) checkStop() {
 		sim.stop()
 	}
 	ladder := drainLadder(sim.s.Config.DrainTimeout)
-	sim.run(ladder[len(ladder)-1].after + 20*time.Millisecond)
+	sim.run(sim.s.Config.DrainDelay + ladder[len(ladder)-1].after + 20*time.Millisecond)
 	if !sim.finished {
 		sim.Fatalf("%v: it has not stopped in time: %s", sim.since(), sim.view())
 	}

@@ -40,6 +40,7 @@ type Cluster struct {
 	EverReady bool
 	Fronted   bool // a front is there: it leaves before the workers do
 	Stopping  bool
+	DrainFrom time.Time // of one that stops: until then all is served as before; zero: workers drain
 	forced    bool
 	ExitCode  int
 	StopWhy   string

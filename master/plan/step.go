@@ -68,6 +68,9 @@ func (s *Cluster) Advance(now time.Time) time.Time {
 			}
 		}
 	}
+	if s.Lingers() && a.due(s.DrainFrom, now) {
+		s.DrainFrom = time.Time{}
+	}
 	if confirm := s.review(now); !confirm.IsZero() {
 		a.due(confirm, now)
 	}
@@ -96,12 +99,28 @@ func (s *Cluster) failStart(why string) {
 	s.Force()
 }
 
-// Stop makes leaving the wanted state.
+// Stop makes leaving the wanted state, at once.
 func (s *Cluster) Stop(code int, why string) {
 	if !s.Stopping {
 		s.Stopping, s.ExitCode, s.StopWhy = true, code, why
 	}
+	s.DrainFrom = time.Time{}
 }
+
+// StopAfter is Stop with a delay in which all is served as before, so that those who send requests here can learn that it stops. A
+// cluster that was never ready is not waited for.
+func (s *Cluster) StopAfter(delay time.Duration, code int, why string, now time.Time) {
+	s.Stop(code, why)
+	if delay > 0 && s.EverReady {
+		s.DrainFrom = now.Add(delay)
+	}
+}
+
+// Lingers says that the cluster is to stop and serves as before: empty slots are filled, but nothing is replaced.
+func (s *Cluster) Lingers() bool { return s.Stopping && !s.DrainFrom.IsZero() }
+
+// Leaving says that the cluster stops and all workers are to leave.
+func (s *Cluster) Leaving() bool { return s.Stopping && s.DrainFrom.IsZero() }
 
 // Force kills whoever is left.
 func (s *Cluster) Force() {
@@ -131,10 +150,12 @@ func Step(s *Cluster, now time.Time) ([]Action, time.Time) {
 	for i := range s.Slots {
 		sl := &s.Slots[i]
 		switch {
-		case s.Stopping && s.Fronted: // what the front has begun is finished first
-		case i < s.Wanted && !s.Stopping:
+		case s.Leaving() && s.Fronted: // what the front has begun is finished first
+		case i < s.Wanted && !s.Leaving():
 			room -= st.fill(i, sl, room)
-			st.prefer(i, sl)
+			if !s.Stopping {
+				st.prefer(i, sl)
+			}
 		default:
 			st.dismiss(i, sl)
 		}
@@ -143,7 +164,7 @@ func Step(s *Cluster, now time.Time) ([]Action, time.Time) {
 			st.escalate(SeatID{Slot: i, Side: j, Spawn: sl.Seats[j].Spawn}, &sl.Seats[j])
 		}
 	}
-	if s.Stopping {
+	if s.Leaving() {
 		if !anyone && !s.Fronted {
 			st.do(Finish{})
 		}
@@ -170,7 +191,7 @@ func (st *stepper) do(a Action) { st.actions = append(st.actions, a) }
 // as many as the surge allows. A slot is done when the old worker has acknowledged that it accepts no more; one that is
 // stalled cannot, and its listeners are served by others. A renewal begins only while no slot replaces its worker.
 func (st *stepper) room() int {
-	if st.s.suspect(st.s.Target) {
+	if st.s.Stopping || st.s.suspect(st.s.Target) {
 		return 0
 	}
 	limit := 1
@@ -278,7 +299,7 @@ func (s *Cluster) better(a, b *Seat) bool {
 // dismiss drains the workers of a slot that is not wanted.
 func (st *stepper) dismiss(i int, sl *Slot) {
 	reason, detail := Scale, "its slot was removed"
-	if st.s.Stopping {
+	if st.s.Leaving() {
 		reason, detail = Stop, st.s.StopWhy
 	}
 	for j := range sl.Seats {

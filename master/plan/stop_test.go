@@ -108,3 +108,67 @@ func TestStopKeepsTheReason(t *testing.T) {
 		t.Errorf("code %d because %q", s.ExitCode, s.StopWhy)
 	}
 }
+
+// With a delay all goes on as it was, but for what would be replaced: the dead are, by their like, and a restart is not gone on with.
+func TestStopLater(t *testing.T) {
+	const delay = 10 * time.Second
+	tests := []struct {
+		name          string
+		before, after func(w *world) // the stop is asked for
+		during, then  string         // a moment before the delay is over, and after it
+	}{
+		{"all is well", nil, nil, "1R 1R", "1D 1D"},
+		{"during a restart", func(w *world) { w.restart(); w.run(1150 * time.Millisecond) }, nil, "2R 1R+2R", "2D 1D+2D"},
+		{"a worker dies", nil, func(w *world) { w.exit(w.in(1, 1), ExitStatus{Code: 1}) }, "1R 1R", "1D 1D"},
+		{"a worker leaves", nil, func(w *world) { w.leaveByItself(w.in(1, 1)) }, "1R 1R", "1D 1D"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := workers(2, 1)
+			c.DrainDelay = delay
+			w := booted(t, c)
+			if tt.before != nil {
+				tt.before(w)
+			}
+			w.stop()
+			if !w.s.Lingers() || w.s.Leaving() {
+				t.Fatalf("it lingers: %v, leaves: %v", w.s.Lingers(), w.s.Leaving())
+			}
+			if tt.after != nil {
+				tt.after(w)
+			}
+			w.run(delay - time.Millisecond)
+			w.is(tt.during)
+			w.habit = func(int, int) habit { t.Error("a worker was started"); return obedient }
+			for _, p := range w.processes {
+				p.leaves = 50 * time.Millisecond
+			}
+			w.run(time.Millisecond)
+			w.is(tt.then)
+			w.run(time.Minute)
+			if !w.finished || w.s.ExitCode != ExitClean {
+				t.Errorf("finished %v with code %d: %s", w.finished, w.s.ExitCode, w.view())
+			}
+		})
+	}
+}
+
+// A second wish ends the delay and the workers; a start that has not come to be is not waited for.
+func TestStopLaterAtOnce(t *testing.T) {
+	c := workers(2, 1)
+	c.DrainDelay = time.Hour
+	w := booted(t, c)
+	w.stop()
+	w.run(time.Minute)
+	w.stop()
+	w.run(100 * time.Millisecond)
+	if !w.finished {
+		t.Errorf("it goes on after a second wish: %s", w.view())
+	}
+	w = newWorldWith(t, c, func(w *world) { w.habit = func(int, int) habit { return habit{boot: never} } })
+	w.stop()
+	w.run(100 * time.Millisecond)
+	if !w.finished {
+		t.Errorf("it goes on though nothing was ever served: %s", w.view())
+	}
+}

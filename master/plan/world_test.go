@@ -200,9 +200,10 @@ func (w *world) scale(n int) {
 // stop is the signal that asks for it; a second one forces it.
 func (w *world) stop() {
 	if w.s.Stopping {
+		w.s.Stop(ExitForced, "the cluster was told to stop at once")
 		w.s.Force()
 	} else {
-		w.s.Stop(ExitClean, "the cluster stops")
+		w.s.StopAfter(w.s.Config.DrainDelay, ExitClean, "the cluster stops", w.now)
 	}
 	w.settle()
 }

@@ -33,10 +33,11 @@ func (c *plain) Veil()              { c.veiled = true }
 func (c *plain) Veiled() bool       { return c.veiled }
 func (c *plain) Readable() int64    { return 0 }
 func (c *plain) Held() *engine.Held { return &c.held }
-func (c *plain) Answering() bool    { return false }
+func (c *plain) Claim() bool        { return false }
+func (c *plain) Answer([]byte)      {}
+func (c *plain) Part()              {}
 func (c *plain) Bind() int          { return c.bind }
 func (c *plain) CloseWrite() error  { return nil }
-func (c *plain) Mute()              {}
 func (c *plain) Log(*engine.Entry)  {}
 func (c *plain) Buffer(bool)        {}
 func (c *plain) Count() int         { return 1 }

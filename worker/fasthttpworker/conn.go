@@ -4,6 +4,8 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/prefork/cluster/ipc/scoreboard"
@@ -52,6 +54,7 @@ type conn struct {
 	unread  bool          // the client may be sending what nobody will read
 	entry   *engine.Entry // of the running request, for the access log; nil if there is none
 	remote  string        // the client's address, once it is logged
+	late    atomic.Bool   // the running request was answered 504: its handler, which is left behind, reads nothing more
 	started int64         // when the handler began that has set a response stream, which holds its thread; 0: none does
 }
 
@@ -145,6 +148,9 @@ func (c *conn) within(d time.Duration) {
 func (c *conn) Read(p []byte) (int, error) {
 	if c.watched && c.begun && c.engine.heads {
 		c.within(c.engine.worker.Limits().BodyTimeout)
+	}
+	if c.late.Load() { // after the deadline was set: so it is the last one
+		return 0, os.ErrDeadlineExceeded
 	}
 	return c.Conn.Read(p)
 }

@@ -40,7 +40,13 @@ func (e *fast) serve(ctx *fasthttp.RequestCtx, c *conn, readable int64) {
 	if readable == 0 {
 		readable = e.worker.Clock.Now()
 	}
-	if err := e.onThread(ctx, c, readable); err != nil {
+	var err error
+	if e.worker.Limits().RequestTimeout > 0 {
+		err = e.apart(ctx, c, readable)
+	} else {
+		err = e.onThread(&turn{ctx: ctx, c: c, held: c.Held(), entry: c.entry, readable: readable})
+	}
+	if err != nil {
 		if c.entry != nil {
 			c.entry.Waited(time.Duration(e.worker.Clock.Now() - readable))
 		}
@@ -50,31 +56,50 @@ func (e *fast) serve(ctx *fasthttp.RequestCtx, c *conn, readable int64) {
 	}
 }
 
-func (e *fast) onThread(ctx *fasthttp.RequestCtx, c *conn, readable int64) error {
+// turn is a request and the thread on which its handler runs.
+type turn struct {
+	ctx      *fasthttp.RequestCtx
+	c        *conn
+	held     *engine.Held
+	entry    *engine.Entry // for the access log; nil if there is none
+	readable int64
+	limited  *engine.Limited // nil if the handler may take any time
+}
+
+func (e *fast) onThread(q *turn) error {
 	if !e.worker.Inline() {
-		return e.worker.Run(context.Background(), c.Held(), readable, c.bound, func() { e.run(ctx, c, readable) })
+		own := *q // so that one which runs inline stays on its stack
+		return e.worker.Run(context.Background(), q.held, q.readable, q.c.bound, func() { e.run(&own) })
 	}
-	err := e.worker.Take(context.Background(), c.Held(), readable, c.bound)
+	err := e.worker.Take(context.Background(), q.held, q.readable, q.c.bound)
 	if err == nil {
-		e.run(ctx, c, readable)
+		e.run(q)
 	}
 	return err
 }
 
-func (e *fast) run(ctx *fasthttp.RequestCtx, c *conn, readable int64) {
-	started := e.worker.Begin(c.Held(), readable, string(ctx.Method()), string(ctx.Path()), c.entry)
+func (e *fast) run(q *turn) {
+	method, path := string(q.ctx.Method()), string(q.ctx.Path())
+	started := e.worker.Begin(q.held, q.readable, method, path, q.entry)
+	if q.limited != nil {
+		e.worker.Limit(q.limited, q.held, started, method, path)
+	}
 	returned := false
 	defer func() {
-		if returned && streams(ctx) {
-			c.stream(started)
+		late := q.limited != nil && e.worker.Ended(q.limited)
+		if returned && !late && streams(q.ctx) {
+			if q.limited != nil {
+				q.c.Held().Adopt(q.held)
+			}
+			q.c.stream(started)
 			return
 		}
-		e.worker.End(c.Held(), started, c.entry)
+		e.worker.End(q.held, started, q.entry)
 		if !returned {
-			e.panicked(ctx, c, recover())
+			e.panicked(q, late, recover())
 		}
 	}()
-	e.owner.handler(ctx)
+	e.owner.handler(q.ctx)
 	returned = true
 }
 
@@ -164,16 +189,22 @@ func refuse(ctx *fasthttp.RequestCtx, status int, why string) {
 }
 
 // panicked logs a handler's panic and answers 500: nothing of another answer has left yet. The connection is closed.
-func (e *fast) panicked(ctx *fasthttp.RequestCtx, c *conn, v any) {
+func (e *fast) panicked(q *turn, late bool, v any) {
+	ctx := q.ctx
 	if v == nil { // runtime.Goexit: there is nobody left to answer
-		_ = c.Close()
+		if !late {
+			_ = q.c.Close()
+		}
 		return
 	}
-	e.worker.Account(c.Held()).Panics.Add(1)
+	e.worker.Account(q.held).Panics.Add(1)
 	stack := make([]byte, 16<<10)
 	stack = stack[:runtime.Stack(stack, false)]
 	e.worker.Log.Error("handler panicked", "err", fmt.Sprint(v), "method", string(ctx.Method()), "path", string(ctx.Path()), "stack", string(stack))
 	const text = "internal server error"
+	if late {
+		return // it was answered
+	}
 	if ctx.LastTimeoutErrorResponse() != nil {
 		ctx.TimeoutErrorWithCode(text+"\n", http.StatusInternalServerError)
 		ctx.LastTimeoutErrorResponse().SetConnectionClose()

@@ -77,6 +77,13 @@ func roleHandler() fasthttp.RequestHandler {
 	file := filepath.Join(os.TempDir(), "fasthttpworker-"+strconv.Itoa(os.Getpid()))
 	return func(ctx *fasthttp.RequestCtx) {
 		switch string(ctx.Path()) {
+		case "/held": // until the file named in the query is there
+			for name := string(ctx.QueryArgs().Peek("until")); ; <-time.After(time.Millisecond) {
+				if _, err := os.Stat(name); err == nil {
+					break
+				}
+			}
+			ctx.SetBodyString("held")
 		case "/gate":
 			awaitGate()
 			ctx.SetBodyString("opened")

@@ -6,12 +6,14 @@ import (
 	"time"
 
 	"github.com/prefork/cluster/ipc/scoreboard"
+	"github.com/prefork/cluster/worker/internal/pool"
 )
 
 // Held is the thread that a request has; it may be given back by another goroutine. The zero value is none.
 type Held struct {
-	thread atomic.Int32 // + 1; 0: none
-	share  atomic.Int32 // + 1, of the thread that it has or had last, of a Worker with Shares; 0: none
+	thread atomic.Int32   // + 1; 0: none
+	share  atomic.Int32   // + 1, of the thread that it has or had last, of a Worker with Shares; 0: none
+	own    pool.Goroutine // of its connection, on which handlers run unless threads have goroutines
 }
 
 // Thread is the number of the thread, -1 for none.
@@ -23,6 +25,15 @@ func (h *Held) Forget() {
 		h.share.Store(0)
 	}
 }
+
+// Adopt takes the thread over that another request, or the same one under another name, has, and whose it is.
+func (h *Held) Adopt(other *Held) {
+	h.thread.Store(other.thread.Swap(0))
+	h.share.Store(other.share.Load())
+}
+
+// CountAs has what follows of the request counted for the worker whose thread another has, or had.
+func (h *Held) CountAs(other *Held) { h.share.Store(other.share.Load()) }
 
 // Keep notes a thread that was taken.
 func (h *Held) Keep(thread int) { h.thread.Store(int32(thread) + 1) }

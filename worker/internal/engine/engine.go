@@ -26,7 +26,7 @@ type Engine interface {
 type Builder func(*Worker) (Engine, error)
 
 // Conn is an accepted connection below the engine. It counts, watches timeouts and knows what may be closed when the worker
-// drains; for that the engine tells it what goes on. But for Held and Count, its methods are called by the goroutine that serves the connection.
+// drains; for that the engine tells it what goes on. Unless they say otherwise, and but for Held and Count, its methods are called by the goroutine that serves the connection.
 type Conn interface {
 	net.Conn
 	// Begin: the head of a request is complete, and it is being served.
@@ -42,8 +42,13 @@ type Conn interface {
 	Readable() int64
 	// Held is the running request's thread.
 	Held() *Held
-	// Answering is true until the first byte of the running request's answer is written.
-	Answering() bool
+	// Claim takes the running request's answer over: it is true if no byte of it was written, and what the engine writes from here on
+	// is thrown away. Any goroutine may call it, and it never waits.
+	Claim() bool
+	// Answer writes a whole answer in the place of the claimed one, and ends the sending direction. Any goroutine may call it.
+	Answer(p []byte)
+	// Part waits a moment for the client to see such an answer before the connection is closed.
+	Part()
 	// Bodied: the running request has a body. Until then what follows its head belongs to the next one.
 	Bodied()
 	// Bound is why the running request cannot be passed on to a sibling, as scoreboard.Stayed….
@@ -56,8 +61,6 @@ type Conn interface {
 	CloseWrite() error
 	// Log is told what to log of the running request: when it has been answered, or never will be, the line is written.
 	Log(*Entry)
-	// Mute throws away what the engine still writes: the answer has been replaced.
-	Mute()
 	// Buffer turns the buffering of a response on while a thread is held. Turned off, it waits until the client has taken
 	// what was buffered, or has been given up.
 	Buffer(on bool)
@@ -98,6 +101,7 @@ type Worker struct {
 	CountsItself bool
 
 	Draining atomic.Bool
+	watch    watch
 	limits   atomic.Pointer[ipc.Limits]
 	taker    pool.Taker  // the pool, if it is one
 	runner   pool.Runner // likewise
@@ -133,6 +137,6 @@ func Bounds(l *ipc.Limits) pool.Bounds {
 
 // Last counts a request on its connection and says whether its answer is to be the last one there.
 func (w *Worker) Last(c Conn) bool {
-	n, most := c.Count(), w.Limits().MaxRequests
-	return most > 0 && n >= most || w.Draining.Load() && !c.Moves()
+	n, limits := c.Count(), w.Limits()
+	return limits.MaxRequests > 0 && n >= limits.MaxRequests || limits.Leaving || w.Draining.Load() && !c.Moves()
 }

@@ -14,13 +14,14 @@ import (
 
 // receive does with a request's body what can be done before a thread is taken: it refuses one that is too large and reads
 // the beginning, so that no thread waits for a client that is slow to send it. done is true if the request has been answered.
-func (e *Engine) receive(w http.ResponseWriter, r *http.Request, plain bool) (read, done bool) {
+func (e *Engine) receive(q *request) (read, done bool) {
+	w, r := q.w, q.r
 	if !hasBody(r) {
 		return false, false
 	}
 	limits := e.worker.Limits()
-	if !plain && e.server.ReadTimeout == 0 && limits.BodyTimeout > 0 { // a plain connection watches that itself
-		limitTime(w, r, limits.BodyTimeout)
+	if !q.plain && e.server.ReadTimeout == 0 && limits.BodyTimeout > 0 { // a plain connection watches that itself
+		limitTime(q, limits.BodyTimeout)
 	}
 	switch {
 	case limits.MaxBody == 0:

@@ -195,7 +195,10 @@ type request struct {
 	plain    bool        // HTTP/1 without TLS: the connection sees its bytes
 	held     *engine.Held
 	readable int64
-	entry    *engine.Entry // nil if requests are not logged
+	entry    *engine.Entry   // nil if requests are not logged
+	counted  *counter        // nil if the connection counts
+	timed    *timed          // its body, if reading that is limited here; nil: it is not
+	limited  *engine.Limited // nil if the handler may take any time, or if plain and it has not begun
 }
 
 // bound is why it cannot be passed on to a sibling.
@@ -218,7 +221,7 @@ func (q *request) buffers() bool { return q.c != nil && q.r.ProtoMajor == 1 }
 func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := request{w: w, r: r}
 	q.c, _ = r.Context().Value(connKey{}).(engine.Conn)
-	if q.c != nil && e.worker.Last(q.c) || q.c == nil && e.worker.Draining.Load() {
+	if q.c != nil && e.worker.Last(q.c) || q.c == nil && (e.worker.Draining.Load() || e.worker.Limits().Leaving) {
 		w.Header().Set("Connection", "close") // under HTTP/2 net/http sends a GOAWAY for it
 	}
 	if e.worker.Requests != nil {
@@ -236,7 +239,7 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		q.c.Veil() // HTTP/2 without TLS shows itself here
 	}
 	counted := &counter{ResponseWriter: w, worker: e.worker, entry: q.entry}
-	q.w, q.held = counted, &counted.own
+	q.w, q.held, q.counted = counted, &counted.own, counted
 	if r.ProtoMajor == 2 {
 		limits := e.worker.Limits()
 		counted.room = limits.BufferResponse
@@ -251,7 +254,11 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		e.worker.Requests.Hold(q.entry)
 		defer e.worker.Requests.WriteOne(q.entry)
 	}
-	e.dispatch(&q)
+	if e.worker.Limits().RequestTimeout > 0 {
+		e.dispatchApart(q)
+	} else {
+		e.dispatch(&q)
+	}
 	counted.begin()
 	_ = counted.release()
 }
@@ -264,7 +271,7 @@ func (e *Engine) dispatch(q *request) {
 		e.worker.GiveBack(q.held)           // no thread waits for a client that is slow to send
 		defer func() { q.r.Body = whole }() // else net/http would not know its own, and follow a body that was not read by a request
 	}
-	read, done := e.receive(q.w, q.r, q.plain)
+	read, done := e.receive(q)
 	if done {
 		return
 	}
@@ -305,14 +312,24 @@ func (e *Engine) run(q *request) {
 		q.c.Buffer(true)
 	}
 	started := e.worker.Begin(q.held, q.readable, q.r.Method, q.r.URL.Path, q.entry)
+	r := q.r
+	if e.worker.Limits().RequestTimeout > 0 {
+		r = e.limit(q, started)
+	}
 	returned := false
 	defer func() {
+		late := q.limited != nil && e.ended(q.limited, r)
 		e.worker.End(q.held, started, q.entry)
-		if !returned {
+		switch {
+		case late && returned:
+			e.tooLate(q, nil)
+		case late:
+			e.tooLate(q, recover())
+		case !returned:
 			e.panicked(q, recover())
 		}
 	}()
-	e.handler.ServeHTTP(q.w, q.r)
+	e.handler.ServeHTTP(q.w, r)
 	returned = true
 }
 

@@ -3,12 +3,8 @@ package nethttp
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"runtime"
-	"time"
-
-	"github.com/prefork/cluster/worker/internal/engine"
 )
 
 // panicked logs a handler's panic and answers 500 if no byte of an answer has left yet. The status that the handler may
@@ -21,37 +17,35 @@ func (e *Engine) panicked(q *request, v any) {
 	if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		panic(http.ErrAbortHandler) // the handler's way to hang up; net/http would log a wrapped one
 	}
-	e.worker.Account(q.held).Panics.Add(1)
-	stack := make([]byte, 16<<10)
-	stack = stack[:runtime.Stack(stack, false)]
-	e.worker.Log.Error("handler panicked", "err", fmt.Sprint(v), "method", q.r.Method, "path", q.r.URL.Path, "stack", string(stack))
-	if counted, ok := q.w.(*counter); ok {
-		if !counted.counted {
+	e.complain(q, v)
+	if q.counted != nil {
+		if !q.counted.counted {
 			http.Error(q.w, "500 internal server error", http.StatusInternalServerError)
 			return
 		}
 		panic(http.ErrAbortHandler)
 	}
-	if q.c != nil && q.c.Answering() {
-		answer500(q.c, q.r)
+	if q.c.Claim() {
+		q.c.Answer(instead(http.StatusInternalServerError, "500 internal server error\n", q.r.Method))
+		q.c.Part()
 	}
 	panic(http.ErrAbortHandler)
 }
 
-// answer500 writes a whole answer below the engine and mutes the engine. Before the connection is closed it reads what
-// the client still sends, for a moment: a reset would destroy the answer on its way.
-func answer500(c engine.Conn, r *http.Request) {
-	c.Buffer(false) // first what the client has not taken of the answer before; the thread was given back
-	const text = "500 internal server error\n"
+// complain counts and logs a panic. It is called while the stack is still there.
+func (e *Engine) complain(q *request, v any) {
+	e.worker.Account(q.held).Panics.Add(1)
+	stack := make([]byte, 16<<10)
+	stack = stack[:runtime.Stack(stack, false)]
+	e.worker.Log.Error("handler panicked", "err", fmt.Sprint(v), "method", q.r.Method, "path", q.r.URL.Path, "stack", string(stack))
+}
+
+// instead is a whole answer in the place of a handler's, after which the connection is closed.
+func instead(status int, text, method string) []byte {
 	body := text
-	if r.Method == http.MethodHead {
+	if method == http.MethodHead {
 		body = ""
 	}
-	_, _ = fmt.Fprintf(c, "HTTP/1.1 500 Internal Server Error\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(text), body)
-	c.Mute()
-	if r.ContentLength != 0 {
-		_ = c.CloseWrite()
-		_ = c.SetReadDeadline(time.Now().Add(time.Second))
-		_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, 1<<20))
-	}
+	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
+		status, http.StatusText(status), len(text), body)
 }

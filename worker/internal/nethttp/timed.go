@@ -18,16 +18,18 @@ type timed struct {
 	control *http.ResponseController
 	timeout time.Duration
 	begun   atomic.Bool
-	mu      sync.Mutex // guards ended together with the deadline
+	mu      sync.Mutex // guards the next two together with the deadline
 	ended   bool
+	left    bool // with its handler: the connection is no longer its business
 }
 
 // limitTime puts a limit on the request's body, which is as net/http has made it.
-func limitTime(w http.ResponseWriter, r *http.Request, timeout time.Duration) {
-	b := &timed{ReadCloser: r.Body, request: r, whole: r.Body, control: http.NewResponseController(w), timeout: timeout}
-	r.Body = b
-	if counted, ok := w.(*counter); ok && r.ProtoMajor == 1 {
-		counted.body = b
+func limitTime(q *request, timeout time.Duration) {
+	r := q.r
+	b := &timed{ReadCloser: r.Body, request: r, whole: r.Body, control: http.NewResponseController(q.counted.ResponseWriter), timeout: timeout}
+	r.Body, q.timed = b, b
+	if r.ProtoMajor == 1 {
+		q.counted.body = b
 	}
 }
 
@@ -39,7 +41,9 @@ func (b *timed) Read(p []byte) (int, error) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.ended = b.ended || atEnd
-		_ = b.control.SetReadDeadline(time.Time{})
+		if !b.left {
+			_ = b.control.SetReadDeadline(time.Time{})
+		}
 	}
 	return n, err
 }
@@ -47,9 +51,16 @@ func (b *timed) Read(p []byte) (int, error) {
 func (b *timed) limit() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.ended {
+	if !b.ended && !b.left {
 		_ = b.control.SetReadDeadline(time.Now().Add(b.timeout))
 	}
+}
+
+// leave is called when the request goes on without its handler, which may still be reading.
+func (b *timed) leave() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.left = true
 }
 
 // answering is called before the answer begins, when net/http may read what the handler did not. Of a body that was not

@@ -23,6 +23,7 @@ type runner struct {
 	jobs    chan *job   // capacity 1: who has made the runner busy puts its job there without waiting
 	busy    bool        // guarded by the crew's mutex
 	looking atomic.Bool // it polls
+	own     Goroutine
 }
 
 // job is a handler to run. Its outcome has a channel of its own: the next job of the thread may begin and end before the
@@ -79,6 +80,13 @@ func (c *crew) begin(thread int, j *job) {
 // busy says whether the thread's goroutine runs a handler, or is about to, though its thread may have been given back. It is
 // called with the mutex held, as the next one is.
 func (c *crew) busy(thread int) bool { return c.runners[thread] != nil && c.runners[thread].busy }
+
+// Goroutine is that of a thread. It is not replaced while a handler has the thread.
+func (c *crew) Goroutine(thread int) *Goroutine {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return &c.runners[thread].own
+}
 
 func (c *crew) looking(thread int) bool {
 	return c.runners[thread] != nil && c.runners[thread].looking.Load()

@@ -52,6 +52,8 @@ type Runner interface {
 	// It returns when f has; a panic of f is one of Run, and runtime.Goexit ends the caller too. Whoever has called gives the
 	// thread back, in f or later.
 	Run(ctx context.Context, since int64, thread int, f func(thread int)) error
+	// Goroutine is that of a thread, for the handler that runs on it.
+	Goroutine(thread int) *Goroutine
 }
 
 // Bounds of a pool.

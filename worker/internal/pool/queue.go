@@ -16,6 +16,9 @@ func newQueue(k Kind, l *lease) *queue {
 	return &queue{lease: l, crew: &c}
 }
 
+// Goroutine is that of a thread.
+func (q *queue) Goroutine(thread int) *Goroutine { return q.crew.Goroutine(thread) }
+
 func (q *queue) Run(ctx context.Context, since int64, thread int, f func(thread int)) error {
 	if thread < 0 {
 		var err error

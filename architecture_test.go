@@ -75,6 +75,7 @@ var layout = []struct {
 	{"examples/...", []string{"worker"}},
 	{"cmd/worker", []string{"worker", "worker/demo"}},
 	{"cmd/cluster/front", []string{"ipc/..."}},
+	{"cmd/cluster/rolling", []string{"master/api", "master/plan"}},
 	{"cmd/cluster/reference", []string{"ipc", "master/plan", "worker/..."}},
 	{"cmd/cluster", []string{"*"}},
 	{"scripts/...", []string{"*"}},

@@ -13,6 +13,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/prefork/cluster/cmd/cluster/rolling"
 	"github.com/prefork/cluster/master/api"
 	"github.com/prefork/cluster/master/plan"
 )
@@ -69,14 +70,14 @@ func restart(c *cli.Context) error {
 	if request.Slot != nil {
 		return followRenewal(c, json.NewDecoder(answer))
 	}
-	return followRestart(newRestartLine(c.App.Writer), answer)
+	return followRestart(rolling.NewLine(c.App.Writer), answer)
 }
 
 // exitInterrupted is the exit code of a command that Ctrl-C has ended, as in a shell.
 const exitInterrupted = 128 + int(syscall.SIGINT)
 
 // followRestart shows the reports until the last one, whose verdict it returns, or until Ctrl-C.
-func followRestart(line *restartLine, answer io.Reader) error {
+func followRestart(line *rolling.Line, answer io.Reader) error {
 	interrupted := make(chan os.Signal, 1)
 	signal.Notify(interrupted, os.Interrupt)
 	defer signal.Stop(interrupted)
@@ -103,17 +104,17 @@ func followRestart(line *restartLine, answer io.Reader) error {
 		select {
 		case p, ok := <-reports:
 			if !ok {
-				line.leave()
+				line.Leave()
 				return &exitError{plan.ExitFailure, errors.New("the cluster stopped before the restart was over")}
 			}
-			line.show(p, time.Now())
+			line.Show(p, time.Now())
 			if p.Final {
 				return verdict(p)
 			}
 		case <-again.C:
-			line.again(time.Now())
+			line.Again(time.Now())
 		case <-interrupted:
-			line.leave()
+			line.Leave()
 			return &exitError{exitInterrupted, errors.New("the restart goes on: `cluster status` shows how far it is")}
 		}
 	}
@@ -164,24 +165,6 @@ func renewalVerdict(p api.RenewalProgress) error {
 		return &exitError{plan.ExitAborted, fmt.Errorf("not replaced: %s", p.Failure)}
 	}
 	return nil
-}
-
-func describe(p api.RestartProgress) string {
-	switch p.Outcome {
-	case plan.Running:
-		return fmt.Sprintf("generation %d: %d of %d workers replaced", p.Generation, p.Replaced, p.Workers)
-	case plan.Returning:
-		return fmt.Sprintf("generation %d failed (%s): returning to generation %d", p.Generation, p.Reason, p.From)
-	case plan.Done:
-		text := fmt.Sprintf("generation %d: all %d workers replaced in %v", p.Generation, p.Workers, p.Ended.Sub(p.Started).Round(100*time.Millisecond))
-		if p.Drained {
-			text += ", the old ones have left"
-		}
-		return text
-	case plan.Aborted:
-		return fmt.Sprintf("restart aborted: every slot is ready on generation %d", p.From)
-	}
-	return fmt.Sprintf("generation %d: %s", p.Generation, p.Outcome)
 }
 
 func verdict(p api.RestartProgress) error {

@@ -2,17 +2,21 @@ package control
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
 	// silencePatience is how long a connection may be silent while another one waits for its place. A program connects and
 	// asks at once, so that is a client that has stopped, or one that keeps the connection for its next request. A thousand
 	// silent clients keep an operator waiting for three times as long.
-	silencePatience = time.Second
+	silencePatience = 250 * time.Millisecond
 	lookInterval    = 50 * time.Millisecond // how often the silent ones are looked for while somebody waits
 )
 
@@ -78,21 +82,35 @@ func (g *gate) enter() bool {
 	}
 }
 
-// closeOldest closes the connection that has been silent for longest, if that is since before; false: there is none.
+// closeOldest closes the connection that has been silent for longest, if that is since before; false: there is none. One that
+// has spoken and was not read yet is not silent.
 func (g *gate) closeOldest(before time.Time) bool {
 	g.mu.Lock()
-	var oldest *guest
+	old := map[*guest]time.Time{}
 	for v, since := range g.silent {
 		if since.Before(before) {
-			oldest, before = v, since
+			old[v] = since
 		}
 	}
 	g.mu.Unlock()
-	if oldest == nil {
+	for _, v := range slices.SortedFunc(maps.Keys(old), func(a, b *guest) int { return old[a].Compare(old[b]) }) {
+		if !v.hasSpoken() {
+			v.Close()
+			return true
+		}
+	}
+	return false
+}
+
+// hasSpoken says whether bytes wait to be read, without taking them.
+func (v *guest) hasSpoken() bool {
+	raw, err := v.SyscallConn()
+	if err != nil {
 		return false
 	}
-	oldest.Close()
-	return true
+	n := 0
+	_ = raw.Control(func(fd uintptr) { n, _, err = unix.Recvfrom(int(fd), make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT) })
+	return err == nil && n > 0
 }
 
 func (g *gate) note(v *guest, silent bool) {

@@ -35,7 +35,7 @@ func (a *API) onlyOwner(next http.Handler) http.Handler {
 		if p.err != nil {
 			err = fmt.Errorf("who asks is unknown, so it is refused: %w", p.err)
 		}
-		a.log.Warn("control connection refused: give the socket back its mode 0600", "uid", p.uid, "pid", p.pid, "err", err, journal.Key, journal.ControlRefused)
+		a.log.Warn("control connection refused: give the socket back its mode 0600", "uid", p.uid, "pid", p.pid, "err", err, "event", journal.ControlRefused)
 		w.Header().Set("Connection", "close")
 		a.answer(w, http.StatusForbidden, failure(err))
 	})

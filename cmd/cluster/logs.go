@@ -9,6 +9,20 @@ import (
 	"github.com/prefork/cluster/master/api"
 )
 
+func reopenLogsCommand() *cli.Command {
+	return &cli.Command{
+		Name: "reopen-logs", Usage: "open the log files anew, after they were moved away (logrotate)",
+		Flags: controlFlags(), Before: noArguments,
+		Action: func(c *cli.Context) error {
+			if err := newClient(c).get(c.Context, http.MethodPost, "/v1/reopen-logs", nil, nil); err != nil {
+				return err
+			}
+			fmt.Fprintln(c.App.Writer, "logs reopened")
+			return nil
+		},
+	}
+}
+
 func logLevelCommand() *cli.Command {
 	return &cli.Command{
 		Name: "log-level", Usage: "set the least that the master logs, until the next reload or start: debug, info, warn or error", ArgsUsage: "LEVEL",

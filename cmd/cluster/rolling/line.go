@@ -1,4 +1,5 @@
-package main
+// Package rolling shows a person how a rolling restart goes.
+package rolling
 
 import (
 	"fmt"
@@ -15,8 +16,8 @@ import (
 	"github.com/prefork/cluster/master/plan"
 )
 
-// restartLine shows how a restart goes: on a terminal in one line that is written anew, elsewhere in a line for each change.
-type restartLine struct {
+// Line shows how a restart goes: on a terminal in one line that is written anew, elsewhere in a line for each change.
+type Line struct {
 	out      io.Writer
 	terminal bool
 	shown    api.RestartProgress
@@ -24,9 +25,10 @@ type restartLine struct {
 	pace     pace
 }
 
-func newRestartLine(out io.Writer) *restartLine {
+// NewLine finds out whether out is a terminal.
+func NewLine(out io.Writer) *Line {
 	_, terminal := width(out)
-	return &restartLine{out: out, terminal: terminal}
+	return &Line{out: out, terminal: terminal}
 }
 
 // width is how many columns a terminal has; false: w is none, or one that cannot write a line anew.
@@ -42,8 +44,8 @@ func width(w io.Writer) (columns int, terminal bool) {
 	return int(size.Col), true
 }
 
-// show is called with each report.
-func (l *restartLine) show(p api.RestartProgress, now time.Time) {
+// Show is called with each report.
+func (l *Line) Show(p api.RestartProgress, now time.Time) {
 	before := l.shown
 	l.shown = p
 	l.pace.note(p, now)
@@ -56,12 +58,12 @@ func (l *restartLine) show(p api.RestartProgress, now time.Time) {
 		fmt.Fprintf(l.out, "\r\x1b[K%s\n", describe(p))
 		l.last = ""
 	default:
-		l.again(now)
+		l.Again(now)
 	}
 }
 
-// again writes the line anew: time has passed.
-func (l *restartLine) again(now time.Time) {
+// Again writes the line anew: time has passed.
+func (l *Line) Again(now time.Time) {
 	if !l.terminal || l.shown.Generation == 0 {
 		return
 	}
@@ -73,11 +75,30 @@ func (l *restartLine) again(now time.Time) {
 	}
 }
 
-// leave ends the line, so that others can be written.
-func (l *restartLine) leave() {
+// Leave ends the line, so that others can be written.
+func (l *Line) Leave() {
 	if l.last != "" {
 		fmt.Fprintln(l.out)
 	}
+}
+
+// describe is a report for who reads line by line.
+func describe(p api.RestartProgress) string {
+	switch p.Outcome {
+	case plan.Running:
+		return fmt.Sprintf("generation %d: %d of %d workers replaced", p.Generation, p.Replaced, p.Workers)
+	case plan.Returning:
+		return fmt.Sprintf("generation %d failed (%s): returning to generation %d", p.Generation, p.Reason, p.From)
+	case plan.Done:
+		text := fmt.Sprintf("generation %d: all %d workers replaced in %v", p.Generation, p.Workers, p.Ended.Sub(p.Started).Round(100*time.Millisecond))
+		if p.Drained {
+			text += ", the old ones have left"
+		}
+		return text
+	case plan.Aborted:
+		return fmt.Sprintf("restart aborted: every slot is ready on generation %d", p.From)
+	}
+	return fmt.Sprintf("generation %d: %s", p.Generation, p.Outcome)
 }
 
 // fit cuts a line so that the terminal does not break it. 0 columns are those of a terminal that does not know its size.

@@ -1,13 +1,8 @@
-package main
+package rolling
 
 import (
 	"bytes"
-	"encoding/json"
-	"errors"
-	"io"
-	"os"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -140,37 +135,14 @@ func TestRestartLine(t *testing.T) {
 		{true, "\r\x1b[Kgeneration 4: 0 of 2 replaced [-.] · slot 0 starting\r\x1b[Kgeneration 4: 0 of 2 replaced [+.] · slot 0 settling\r\x1b[Kgeneration 4: 1 of 2 replaced [#.] · about 5 s left\r\x1b[Kgeneration 4: all 2 workers replaced in 0s\n"},
 	} {
 		var out bytes.Buffer
-		l := restartLine{out: &out, terminal: test.terminal}
+		l := Line{out: &out, terminal: test.terminal}
 		now := time.Now()
 		for _, p := range reports {
 			p.Started, p.Ended = now, now
-			l.show(p, now.Add(time.Duration(p.Replaced)*5*time.Second))
+			l.Show(p, now.Add(time.Duration(p.Replaced)*5*time.Second))
 		}
 		if got := out.String(); got != test.want {
 			t.Errorf("terminal %v:\n%q\nwant\n%q", test.terminal, got, test.want)
 		}
-	}
-}
-
-// Ctrl-C ends the command and says that the restart goes on; a cluster that stops is said to.
-func TestFollowRestartEnds(t *testing.T) {
-	reports, master := io.Pipe()
-	var out bytes.Buffer
-	ended := make(chan error, 1)
-	go func() { ended <- followRestart(&restartLine{out: &out, terminal: true}, reports) }()
-	if err := json.NewEncoder(master).Encode(progress(plan.Running, 0, 2, "-.")); err != nil {
-		t.Fatal(err)
-	}
-	// It reads when it listens for signals already.
-	if err := syscall.Kill(os.Getpid(), syscall.SIGINT); err != nil {
-		t.Fatal(err)
-	}
-	var coded *exitError
-	if err := <-ended; !errors.As(err, &coded) || coded.code != 130 || !strings.Contains(err.Error(), "the restart goes on: `cluster status` shows") {
-		t.Errorf("after Ctrl-C: %v", err)
-	}
-	master.Close()
-	if err := followRestart(&restartLine{out: io.Discard}, strings.NewReader("")); err == nil || !strings.Contains(err.Error(), "the cluster stopped before the restart was over") {
-		t.Errorf("after the end of the cluster: %v", err)
 	}
 }

@@ -70,6 +70,8 @@ var layout = []struct {
 	{"cmd/worker", []string{"worker", "worker/demo"}},
 	{"cmd/cluster/front", []string{"ipc/..."}},
 	{"cmd/cluster/reference", []string{"ipc", "master/plan", "worker/..."}},
+	{"cmd/cluster/wording", nil},
+	{"cmd/cluster/top", []string{"cmd/cluster/wording", "master/api", "master/journal", "master/plan", "metrics/rates"}},
 	{"cmd/cluster", []string{"*"}},
 	{"scripts/...", []string{"*"}},
 }

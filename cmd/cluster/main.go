@@ -94,7 +94,7 @@ func newApp() *cli.App {
 		ExitErrHandler:       func(*cli.Context, error) {}, // run decides
 		OnUsageError:         usageError,
 		Commands: []*cli.Command{
-			startCommand(), statusCommand(), restartCommand(), scaleCommand(), stopCommand(),
+			startCommand(), statusCommand(), topCommand(), restartCommand(), scaleCommand(), stopCommand(),
 			stacksCommand(), reopenLogsCommand(), reloadCommand(), configCommand(), benchCommand(), versionCommand(), completionCommand(),
 		},
 		Action: func(c *cli.Context) error {

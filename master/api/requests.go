@@ -28,9 +28,11 @@ type StopRequest struct {
 	Now bool `json:"now,omitempty"`
 }
 
-// RestartRequest is the body of POST /v1/restart. Wait is "" (answer at once), "ready" or "drained".
+// RestartRequest is the body of POST /v1/restart. Wait is "" (answer at once), "ready" or "drained". With a Slot only its
+// worker is replaced.
 type RestartRequest struct {
 	Wait string `json:"wait,omitempty"`
+	Slot *int   `json:"slot,omitempty"`
 }
 
 // RestartProgress is one line of the answer: the state of the restart. With Wait there is a line for each change, and the

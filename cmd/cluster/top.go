@@ -90,7 +90,9 @@ func (c topCluster) Events(ctx context.Context, since uint64) ([]journal.Event, 
 	}
 	defer answer.Close()
 	var events []journal.Event
-	for lines := json.NewDecoder(answer); ; {
+	lines := json.NewDecoder(answer)
+	lines.UseNumber() // a pid is no float
+	for {
 		var e journal.Event
 		if err := lines.Decode(&e); errors.Is(err, io.EOF) {
 			return events, nil

@@ -2,7 +2,13 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -195,6 +201,71 @@ func TestTop(t *testing.T) {
 			t.Errorf("it does not end with %q", sequence)
 		}
 	}
+}
+
+// What top asks for over the control socket, and what it makes of the answers.
+func TestTopCluster(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(shortDir(t), "c.sock")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan string, 10)
+	server := http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		asked <- r.Method + " " + r.URL.String() + " " + strings.TrimSpace(string(body))
+		switch {
+		case r.URL.Path == "/v1/scale":
+			w.WriteHeader(http.StatusConflict)
+			_, _ = io.WriteString(w, `{"error":"the cluster is stopping"}`)
+		case r.URL.Path == "/v1/restart":
+			_, _ = io.WriteString(w, `{"generation":2}`)
+		case r.URL.Query().Get("since") == "7":
+			_, _ = io.WriteString(w, `{"id":8,"event":"worker_ready","fields":{"pid":4000001}}`+"\n"+`{"id":9,"event":"worker_died"}`+"\n")
+		case r.URL.Query().Get("since") == "8":
+			_, _ = io.WriteString(w, `{"id":9,"ev`)
+		default:
+			http.NotFound(w, r)
+		}
+	})}
+	go func() { _ = server.Serve(l) }()
+	defer server.Close()
+	c := topCluster{dialClient(path, time.Minute)}
+	expect := func(want string) {
+		t.Helper()
+		if got := <-asked; got != want {
+			t.Errorf("asked %s, want %s", got, want)
+		}
+	}
+
+	events, err := c.Events(t.Context(), 7)
+	expect("GET /v1/events?since=7 ")
+	if err != nil || len(events) != 2 || events[1].Name != "worker_died" || fmt.Sprint(events[0].Fields["pid"]) != "4000001" {
+		t.Errorf("%+v, %v", events, err)
+	}
+	if _, err := c.Events(t.Context(), 8); err == nil {
+		t.Error("half an event is no error")
+	}
+	expect("GET /v1/events?since=8 ")
+	if events, err := c.Events(t.Context(), 0); err != nil || len(events) > 0 {
+		t.Errorf("of a master without events: %+v, %v", events, err)
+	}
+	expect("GET /v1/events?since=0 ")
+	slot := 0
+	if err := errors.Join(c.Restart(t.Context(), nil), c.Restart(t.Context(), &slot)); err != nil {
+		t.Error(err)
+	}
+	expect("POST /v1/restart {}")
+	expect(`POST /v1/restart {"slot":0}`)
+	if err := c.Scale(t.Context(), 3); err == nil || err.Error() != "the cluster is stopping" {
+		t.Errorf("refused: %v", err)
+	}
+	expect(`POST /v1/scale {"to":3}`)
+	if _, err := c.Status(t.Context()); err == nil || err.Error() != "the master answers 404 Not Found" {
+		t.Errorf("no status: %v", err)
+	}
+	expect("GET /v1/status ")
 }
 
 func TestUnicodeLocale(t *testing.T) {

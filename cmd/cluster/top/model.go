@@ -163,9 +163,14 @@ func (m *model) tell(c code, text string) {
 	m.note = note{text: text, code: c, until: m.now.Add(noteTime)}
 }
 
+func (m *model) noted() bool { return m.note.text != "" && m.now.Before(m.note.until) }
+
+// slow is how long an answer may take before the picture is called old.
+const slow = 2 * time.Second
+
 // silence is how long the picture has been old because the master does not answer; 0: it does.
 func (m *model) silence() time.Duration {
-	if m.err != nil || m.asking && m.now.Sub(m.askedAt) > 2*time.Second {
+	if m.err != nil || m.asking && m.now.Sub(m.askedAt) > slow {
 		return m.now.Sub(m.answered)
 	}
 	return 0

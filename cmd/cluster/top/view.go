@@ -1,6 +1,7 @@
 package top
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -31,7 +32,7 @@ func (m *model) screen() []string {
 	top := m.header(height)
 	var last []line
 	switch {
-	case m.height == 1 && (m.question != nil || m.note.text != ""):
+	case m.height == 1 && (m.question != nil || m.noted()):
 		top = []line{m.lastLine()}
 	case m.height >= lastLineFrom:
 		last = []line{m.lastLine()}
@@ -137,12 +138,20 @@ func (m *model) eventLines(room int) []line {
 			c = yellow
 		}
 		what := e.Message
-		for _, name := range slices.Sorted(maps.Keys(e.Fields)) {
+		for _, name := range fieldOrder(e.Fields) {
 			what += fmt.Sprintf(" %s=%v", name, e.Fields[name])
 		}
 		out = append(out, line{{text: e.Time.Local().Format("15:04:05 ")}, {fmt.Sprintf("%-5s ", e.Level), c}, {text: e.Name + " " + what}})
 	}
 	return out
+}
+
+// fieldOrder has in front what tells events apart, since a line may have no room for all.
+func fieldOrder(fields map[string]any) []string {
+	first := []string{"generation", "pid", "err", "reason", "slot"} // backwards, so that those that are not named are last
+	return slices.SortedFunc(maps.Keys(fields), func(a, b string) int {
+		return cmp.Or(cmp.Compare(slices.Index(first, b), slices.Index(first, a)), cmp.Compare(a, b))
+	})
 }
 
 // lastLine is the question that waits for an answer, or what became of the last one, or what the keys are.
@@ -151,7 +160,7 @@ func (m *model) lastLine() line {
 		const answers = "? y/n"
 		return line{{m.clean(wording.Cut(m.clean(m.question.question), m.cells()-len(answers), m.clean("…"))) + answers, bold}}
 	}
-	if m.note.text != "" && m.now.Before(m.note.until) {
+	if m.noted() {
 		return line{{m.note.text, m.note.code}}
 	}
 	order := ""

@@ -1,6 +1,7 @@
 package wording
 
 import (
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"unicode"
@@ -74,7 +75,11 @@ func TestPrintable(t *testing.T) {
 func TestPrintableIsSteady(t *testing.T) {
 	t.Parallel()
 	shown := 0
+	step := 101 + rune(rand.IntN(100)) // of the large blocks, whose characters are alike, a different sample each time
 	for r := rune(0); r <= unicode.MaxRune; r++ {
+		if r >= 0x3400 {
+			r = min(r+step, unicode.MaxRune)
+		}
 		s := Printable("a"+string(r)+"b"+string(r)+string(r), false)
 		if Width(s) != ansi.StringWidthWc(s) || strings.ContainsFunc(s, unicode.IsControl) {
 			t.Fatalf("%U: %q takes %d cells or %d", r, s, Width(s), ansi.StringWidthWc(s))
@@ -83,7 +88,7 @@ func TestPrintableIsSteady(t *testing.T) {
 			shown++
 		}
 	}
-	if shown < 100_000 { // most of Unicode is Chinese, Japanese and Korean
+	if shown < 2_000 {
 		t.Errorf("only %d characters are shown as they are", shown)
 	}
 }

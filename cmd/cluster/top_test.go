@@ -133,7 +133,7 @@ func (p *terminal) code() int {
 	select {
 	case code := <-p.exited:
 		return code
-	case <-time.After(5 * time.Second):
+	case <-time.After(stopPatience):
 		p.t.Fatal("the command does not end")
 		return -1
 	}

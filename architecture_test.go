@@ -77,6 +77,8 @@ var layout = []struct {
 	{"cmd/cluster/front", []string{"ipc/..."}},
 	{"cmd/cluster/rolling", []string{"master/api", "master/plan"}},
 	{"cmd/cluster/reference", []string{"ipc", "master/plan", "worker/..."}},
+	{"cmd/cluster/wording", nil},
+	{"cmd/cluster/top", []string{"cmd/cluster/wording", "master/api", "master/journal", "master/plan", "metrics/rates"}},
 	{"cmd/cluster", []string{"*"}},
 	{"scripts/...", []string{"*"}},
 }

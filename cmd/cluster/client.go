@@ -92,11 +92,14 @@ func (c *client) call(ctx context.Context, method, path string, body any) (io.Re
 	if json.NewDecoder(res.Body).Decode(&f) != nil || f.Error == "" {
 		f.Error = "the master answers " + res.Status
 	}
-	return nil, &exitError{plan.ExitFailure, &refusal{f.Error}}
+	return nil, &exitError{plan.ExitFailure, &refusal{res.StatusCode, f.Error}}
 }
 
 // refusal is what the master says to a request that it understood and will not do.
-type refusal struct{ text string }
+type refusal struct {
+	status int // of HTTP
+	text   string
+}
 
 func (r *refusal) Error() string { return r.text }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/prefork/cluster/cmd/cluster/wording"
 	"github.com/prefork/cluster/master/journal"
 	"github.com/prefork/cluster/master/plan"
 )
@@ -97,13 +98,13 @@ func eachEvent(answer io.Reader, do func(json.RawMessage, journal.Event)) error 
 func eventLines(w io.Writer, colour bool) func(json.RawMessage, journal.Event) {
 	codes := map[string]string{"warn": yellow, "error": red}
 	return func(_ json.RawMessage, e journal.Event) {
-		line := fmt.Sprintf("%s  %-5s  %-16s  %s", e.Time.Local().Format("2006-01-02 15:04:05.000"), printable(e.Level), printable(e.Name), printable(e.Message))
+		line := fmt.Sprintf("%s  %-5s  %-16s  %s", e.Time.Local().Format("2006-01-02 15:04:05.000"), wording.Printable(e.Level, false), wording.Printable(e.Name, false), wording.Printable(e.Message, false))
 		for _, key := range fieldOrder(e.Fields) {
-			value := printable(fmt.Sprint(e.Fields[key]))
+			value := wording.Printable(fmt.Sprint(e.Fields[key]), false)
 			if value == "" || strings.ContainsAny(value, " \"=") {
 				value = strconv.Quote(fmt.Sprint(e.Fields[key]))
 			}
-			line += " " + printable(key) + "=" + value
+			line += " " + wording.Printable(key, false) + "=" + value
 		}
 		if code := codes[e.Level]; colour && code != "" {
 			line = code + line + plain
@@ -111,7 +112,7 @@ func eventLines(w io.Writer, colour bool) func(json.RawMessage, journal.Event) {
 		fmt.Fprintln(w, line)
 		output, _ := e.Fields["output"].([]any)
 		for _, text := range output {
-			fmt.Fprintln(w, "    | "+printable(fmt.Sprint(text)))
+			fmt.Fprintln(w, "    | "+wording.Printable(fmt.Sprint(text), false))
 		}
 	}
 }
@@ -124,20 +125,6 @@ func fieldOrder(fields map[string]any) []string {
 		return cmp.Or(cmp.Compare(slices.Index(first, b), slices.Index(first, a)), cmp.Compare(a, b))
 	})
 	return keys
-}
-
-// printable shows what is no printable character by its code: what workers print may hold commands for a terminal.
-func printable(text string) string {
-	var b strings.Builder
-	for _, r := range text { // invalid UTF-8 is U+FFFD since it was JSON
-		if strconv.IsPrint(r) {
-			b.WriteRune(r)
-			continue
-		}
-		code := strconv.QuoteRuneToASCII(r)
-		b.WriteString(code[1 : len(code)-1])
-	}
-	return b.String()
 }
 
 // safeJSON escapes the control characters that JSON leaves as they are: U+007F to U+009F, in texts only.

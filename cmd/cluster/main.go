@@ -97,7 +97,7 @@ func newApp() *cli.App {
 		ExitErrHandler:       func(*cli.Context, error) {}, // run decides
 		OnUsageError:         usageError,
 		Commands: []*cli.Command{
-			startCommand(), statusCommand(), restartCommand(), scaleCommand(), stopCommand(),
+			startCommand(), statusCommand(), topCommand(), restartCommand(), scaleCommand(), stopCommand(),
 			stacksCommand(), profileCommand(), eventsCommand(), logLevelCommand(), reopenLogsCommand(), reloadCommand(), configCommand(),
 			benchCommand(), versionCommand(), completionCommand(), manCommand(),
 		},

@@ -16,6 +16,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
+	"github.com/prefork/cluster/cmd/cluster/wording"
 	"github.com/prefork/cluster/master/api"
 	"github.com/prefork/cluster/master/plan"
 	"github.com/prefork/cluster/master/process"
@@ -47,13 +48,27 @@ func status(c *cli.Context) error {
 
 // colours reports whether w is a terminal whose user has not set NO_COLOR (no-color.org).
 func colours(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
-		return false
-	}
-	_, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
-	return err == nil
+	_, terminal := columns(w)
+	return terminal && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 }
+
+// columns is how wide a terminal is, 0 if it does not know, and whether w is a terminal.
+func columns(w io.Writer) (int, bool) {
+	f, ok := w.(*os.File)
+	if !ok {
+		return 0, false
+	}
+	window, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+	if err != nil {
+		return 0, false
+	}
+	return int(window.Col), true
+}
+
+var (
+	span = wording.Span
+	size = wording.Size
+)
 
 const (
 	green  = "\x1b[32m"
@@ -264,27 +279,4 @@ func backlog(all []api.Backlog, slot int) string {
 		return "-"
 	}
 	return strconv.Itoa(waiting)
-}
-
-// span is a duration with two units at most.
-func span(seconds float64) string {
-	switch s := int(seconds); {
-	case seconds < 0:
-		return "0s"
-	case s < 10:
-		return strconv.FormatFloat(seconds, 'f', 1, 64) + "s"
-	case s < 60:
-		return fmt.Sprintf("%ds", s)
-	case s < 3600:
-		return fmt.Sprintf("%dm%02ds", s/60, s%60)
-	case s < 86400:
-		return fmt.Sprintf("%dh%02dm", s/3600, s/60%60)
-	default:
-		return fmt.Sprintf("%dd%02dh", s/86400, s/3600%24)
-	}
-}
-
-// size is a number of bytes in MB, as memory is quoted everywhere in this project.
-func size(bytes int64) string {
-	return strconv.FormatFloat(float64(bytes)/(1<<20), 'f', 1, 64) + "MB"
 }

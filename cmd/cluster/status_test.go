@@ -157,29 +157,6 @@ last deaths:
 	}
 }
 
-func TestSpan(t *testing.T) {
-	for _, test := range []struct {
-		seconds float64
-		want    string
-	}{
-		{-1, "0s"},
-		{0, "0.0s"},
-		{9.94, "9.9s"},
-		{10, "10s"},
-		{59.9, "59s"},
-		{60, "1m00s"},
-		{3599, "59m59s"},
-		{3600, "1h00m"},
-		{86399, "23h59m"},
-		{86400, "1d00h"},
-		{10 * 86400, "10d00h"},
-	} {
-		if got := span(test.seconds); got != test.want {
-			t.Errorf("span(%v) = %s, want %s", test.seconds, got, test.want)
-		}
-	}
-}
-
 func TestTimeLine(t *testing.T) {
 	for _, test := range []struct {
 		rates rates.Rates

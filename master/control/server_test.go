@@ -104,6 +104,7 @@ func (c *fakeCluster) SetLogLevel(_ context.Context, l slog.Level) (slog.Level, 
 func (c *fakeCluster) Reload(context.Context) (*api.Reload, error) {
 	return &api.Reload{Outcome: api.ReloadDone}, c.did("reload")
 }
+
 func (c *fakeCluster) Stop(_ context.Context, now bool) (api.Stopping, error) {
 	return api.Stopping{DrainTimeout: 30}, c.did("stop %v", now)
 }

@@ -2,15 +2,89 @@ package main
 
 import (
 	"fmt"
+	"runtime"
+	"runtime/debug"
 	"strings"
 
 	"github.com/cpuguy83/go-md2man/v2/md2man"
-	"github.com/urfave/cli/v2"
-
 	"github.com/prefork/cluster/configs"
 	"github.com/prefork/cluster/master"
 	"github.com/prefork/cluster/master/plan"
+	"github.com/urfave/cli/v2"
 )
+
+// version is the module's version or, in a build from a checkout, the commit it was built from.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return "devel-" + s.Value[:min(12, len(s.Value))]
+		}
+	}
+	return "devel"
+}
+
+func versionCommand() *cli.Command {
+	return &cli.Command{
+		Name: "version", Usage: "print the version", Before: noArguments,
+		Action: func(c *cli.Context) error {
+			fmt.Fprintf(c.App.Writer, "cluster %s (%s, %s/%s)\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return nil
+		},
+	}
+}
+
+// The scripts ask the command itself what comes next (--generate-bash-completion of urfave/cli), so they never get old.
+const (
+	bashCompletion = `# cluster completion for bash: source <(cluster completion bash)
+_cluster() {
+  local cur words
+  cur="${COMP_WORDS[COMP_CWORD]}"
+  words=("${COMP_WORDS[@]:0:COMP_CWORD}")
+  if [[ "$cur" == -* ]]; then words+=("$cur"); fi
+  COMPREPLY=($(compgen -W "$("${words[@]}" --generate-bash-completion 2>/dev/null)" -- "$cur"))
+}
+complete -o bashdefault -o default -F _cluster cluster
+`
+	zshCompletion = `#compdef cluster
+# cluster completion for zsh: source <(cluster completion zsh)
+_cluster() {
+  local -a opts
+  local cur="${words[CURRENT]}"
+  if [[ "$cur" == -* ]]; then
+    opts=("${(@f)$("${words[@]:0:$((CURRENT-1))}" "$cur" --generate-bash-completion 2>/dev/null)}")
+  else
+    opts=("${(@f)$("${words[@]:0:$((CURRENT-1))}" --generate-bash-completion 2>/dev/null)}")
+  fi
+  compadd -a opts
+}
+compdef _cluster cluster
+`
+)
+
+func completionCommand() *cli.Command {
+	return &cli.Command{
+		Name: "completion", Usage: "print a completion script for bash or zsh", ArgsUsage: "bash|zsh",
+		Description: "Load it with: source <(cluster completion bash)",
+		Action: func(c *cli.Context) error {
+			switch c.Args().First() {
+			case "bash":
+				fmt.Fprint(c.App.Writer, bashCompletion)
+			case "zsh":
+				fmt.Fprint(c.App.Writer, zshCompletion)
+			default:
+				return fmt.Errorf("completion for %q: give bash or zsh", c.Args().First())
+			}
+			return nil
+		},
+	}
+}
 
 func manCommand() *cli.Command {
 	return &cli.Command{

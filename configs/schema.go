@@ -61,7 +61,6 @@ var schema = slices.Concat(
 		duration("body-timeout", time.Second, "how long a client that sends a request body may be silent", func(c *Config) *time.Duration { return &c.BodyTimeout }),
 		duration("idle-timeout", time.Second, "how long a keep-alive connection may be silent", func(c *Config) *time.Duration { return &c.IdleTimeout }),
 		duration("write-timeout", time.Second, "how long a response may be stuck at a client that does not read", func(c *Config) *time.Duration { return &c.WriteTimeout }),
-		duration("request-timeout", 0, "how long a request may take before it is answered 504; 0: any time", func(c *Config) *time.Duration { return &c.RequestTimeout }),
 		duration("drain-delay", 0, "how long all is served as before when the cluster stops, while /readyz says 503", func(c *Config) *time.Duration { return &c.DrainDelay }),
 		duration("drain-timeout", 0, "how long a leaving worker may take to finish", func(c *Config) *time.Duration { return &c.DrainTimeout }),
 		duration("drain-idle", 0, "how long a leaving worker waits for a silent connection to speak once more", func(c *Config) *time.Duration { return &c.DrainIdle }),

@@ -47,6 +47,7 @@ type (
 	scaleRequest struct {
 		by    int // relative, unless to is set
 		to    int
+		why   string // the load decides; empty: somebody has asked
 		reply chan scaleReply
 	}
 	threadsRequest struct {

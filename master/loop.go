@@ -49,6 +49,7 @@ type loop struct {
 	signalled   time.Time // when a signal asked for the end
 	listened    time.Time // when the heartbeats were looked at last
 	recycling   recycling
+	elasticity  elasticity
 	unswept     bool // more lies in deserted inboxes than a turn may take
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/prefork/cluster/ipc/inbox"
 	"github.com/prefork/cluster/ipc/scoreboard"
 	"github.com/prefork/cluster/master/api"
+	"github.com/prefork/cluster/master/elastic"
 	"github.com/prefork/cluster/master/hooks"
 	"github.com/prefork/cluster/master/inboxes"
 	"github.com/prefork/cluster/master/journal"
@@ -50,6 +51,7 @@ type fakeSystem struct {
 	board    *scoreboard.Board
 	fronts   []int         // pids of those that were started
 	works    map[int]work  // by pid
+	look     elastic.Look  // at the load
 	refused  int           // fronts that could not be
 	hooks    []string      // commands that were run, with what they were told
 	hookTime time.Duration // that each takes; 0: 10 ms
@@ -78,6 +80,12 @@ func (f *fakeSystem) work(id plan.SeatID, _ int) (int64, time.Duration) {
 	defer f.mu.Unlock()
 	w := f.works[f.pidOf(id)]
 	return w.requests, w.stuck
+}
+
+func (f *fakeSystem) load([]plan.SeatID) elastic.Look {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.look
 }
 
 func (f *fakeSystem) memory(pid int) metrics.Memory {

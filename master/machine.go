@@ -31,7 +31,8 @@ type machine struct {
 	boardFD      *ipc.FD
 	clock        scoreboard.Clock
 	sampler      *metrics.Sampler
-	together     bool // one process has the threads of all workers
+	loaded       loaded // when the load was asked for last
+	together     bool   // one process has the threads of all workers
 	recipe       *recipe
 	generations  map[int]*generation
 	output       *logs.Output

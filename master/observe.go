@@ -3,8 +3,11 @@ package master
 import (
 	"fmt"
 	"log/slog"
+	"os"
 	"time"
 
+	"github.com/prefork/cluster/ipc/scoreboard"
+	"github.com/prefork/cluster/master/elastic"
 	"github.com/prefork/cluster/master/journal"
 	"github.com/prefork/cluster/master/notify"
 	"github.com/prefork/cluster/master/plan"
@@ -184,4 +187,38 @@ func (l *loop) listen(now time.Time) {
 		}
 	}
 	l.recycle(now)
+	l.adapt(now)
+}
+
+// loaded is what the rows have counted, of all workers that there were.
+type loaded struct {
+	requests    int64 // that got a thread
+	waited, cpu time.Duration
+}
+
+func (m *machine) load(ready []plan.SeatID) elastic.Look {
+	var sum loaded
+	var waits scoreboard.Counts
+	for seat := range 2 * m.board.Slots() {
+		row := m.board.Row(seat)
+		row.Wait.AddTo(&waits)
+		sum.cpu += time.Duration(row.CPU.Load())
+	}
+	sum.requests, sum.waited = waits.Count(), waits.Sum
+	l := elastic.Look{CPU: max(0, sum.cpu-m.loaded.cpu), Memory: m.sampler.Of(os.Getpid()).PSS}
+	if n := sum.requests - m.loaded.requests; n > 0 {
+		l.Waited = (sum.waited - m.loaded.waited) / time.Duration(n)
+	}
+	m.loaded = sum
+	for _, id := range ready {
+		row := m.board.Row(id.Seat())
+		l.Busy += m.board.Busy(id.Seat())
+		if since := row.OldestWaiting.Load(); since != 0 {
+			l.Waited = max(l.Waited, time.Duration(m.clock.Now()-since))
+		}
+		size := m.sampler.Of(int(row.PID.Load())).PSS
+		l.Memory += size
+		l.Largest = max(l.Largest, size)
+	}
+	return l
 }

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
-	"os"
 	"time"
 
 	"github.com/prefork/cluster/configs"
@@ -14,7 +12,6 @@ import (
 	"github.com/prefork/cluster/master/journal"
 	"github.com/prefork/cluster/master/keyring"
 	"github.com/prefork/cluster/master/plan"
-	"github.com/prefork/cluster/master/recycle"
 )
 
 // request does what the control socket asks for; false: the event is no request.
@@ -86,67 +83,6 @@ func (l *loop) renew(slot int, why plan.Reason, detail string, now time.Time) er
 	return nil
 }
 
-// recycling is what the loop keeps of workers that are replaced one by one.
-type recycling struct {
-	watch  *recycle.Watch
-	gaveUp map[int]bool // numbers of renewals whose end was logged
-}
-
-func newRecycling() recycling {
-	return recycling{watch: recycle.New(rand.Float64)}
-}
-
-// recycle looks which workers are to be replaced. Memory is looked at only if a setting asks for it.
-func (l *loop) recycle(now time.Time) {
-	c := &l.state.Config
-	if l.state.Stopping {
-		return
-	}
-	memory := c.Memory > 0 || c.RecycleMemory > 0
-	var seen []recycle.Seen
-	for id, k := range l.state.Workers() {
-		limits := l.limits(k.Generation)
-		s := recycle.Seen{ID: id, Generation: k.Generation, Ready: k.State == plan.Ready && k.Settled, ReadyAt: k.ReadyAt, Renewing: l.state.Renewing(k), Threads: limits.InAll()}
-		s.Requests, s.Stuck = l.system.work(id, s.Threads)
-		if memory {
-			m := l.system.memory(k.PID)
-			s.PSS, s.Anonymous = m.PSS, m.Anonymous
-		}
-		seen = append(seen, s)
-	}
-	rest := int64(0)
-	if memory {
-		rest = l.system.memory(os.Getpid()).PSS
-		if l.front != nil {
-			rest += l.system.memory(l.front.PID).PSS
-		}
-	}
-	causes, warnings := l.recycling.watch.Look(c, seen, rest, now)
-	for _, w := range warnings {
-		l.log.Warn(w.Text, "slot", l.slot(plan.SeatID{Slot: w.Slot}), "event", journal.WorkerTooLarge)
-	}
-	for _, cause := range causes {
-		if err := l.renew(cause.Slot, cause.Reason, cause.Detail, now); err != nil {
-			l.log.Debug("worker is not replaced", "slot", cause.Slot, "reason", cause.Reason.String(), "err", err)
-		}
-	}
-}
-
-// reportRenewals logs those that were given up.
-func (l *loop) reportRenewals() {
-	there := map[int]bool{}
-	for _, r := range l.state.Renewals {
-		if r.Outcome != plan.Aborted {
-			continue
-		}
-		if there[r.Number] = true; !l.recycling.gaveUp[r.Number] {
-			l.log.Warn("worker is not replaced: the new one has failed every time, so the old one stays until there is another cause",
-				"slot", l.slot(plan.SeatID{Slot: r.Slot}), "pid", r.PID, "generation", r.Generation, "reason", r.Reason, "attempts", r.Failures, "err", r.Failure, "event", journal.WorkerNotRenewed)
-		}
-	}
-	l.recycling.gaveUp = there
-}
-
 // wanted is how many workers there are to be. To the plan one process that has the threads of all is a single one.
 func (l *loop) wanted() int {
 	if l.state.Config.InProcess() {
@@ -164,6 +100,8 @@ func (l *loop) scale(r scaleRequest) (int, error) {
 	switch {
 	case l.state.Stopping:
 		return before, errors.New("the cluster is stopping")
+	case l.state.Config.Elastic > 0 && (n < l.state.Config.Workers || n > l.state.Config.Elastic):
+		return before, fmt.Errorf("cannot scale to %d workers: between %d and %d the load decides (the setting workers)", n, l.state.Config.Workers, l.state.Config.Elastic)
 	case n < 1 || n > l.state.Config.MaxWorkers:
 		return before, fmt.Errorf("cannot scale to %d workers: 1 to %d are possible (--max-workers at start sets the limit)", n, l.state.Config.MaxWorkers)
 	case n == before:
@@ -171,7 +109,7 @@ func (l *loop) scale(r scaleRequest) (int, error) {
 	case !l.state.Config.InProcess() && n > l.state.Config.FitInMemory():
 		return before, fmt.Errorf("cannot scale to %d workers: memory is enough for %d (raise the setting memory and reload)", n, l.state.Config.FitInMemory())
 	}
-	l.log.Info("scaling", "from", before, "to", n, "event", journal.Scaled)
+	l.log.Info("scaling", "from", before, "to", n, "why", r.why, "event", journal.Scaled)
 	if l.state.Config.InProcess() {
 		l.workers, l.most = n, max(l.most, n)
 	} else {

@@ -1,3 +1,15 @@
+// Package master owns the sockets and supervises the workers. It runs no application code and touches no request.
+//
+// Invariant: the master owns every queue in which a connection waits, and never closes one while the cluster serves;
+// workers borrow duplicates. So no death, restart or removal of a worker takes a waiting connection with it.
+//
+// Invariant: one goroutine (the loop) owns all supervision state. Signals, control requests, exits, messages and ticks
+// arrive as typed events in one select. State changes are pure functions of state, event and time; step, which is pure
+// too, names the actions that bring the actual state nearer to the wanted one. There is no mutex here.
+//
+// Where to look: what should be done is decided in package plan, without touching anything; the loop that does it is in
+// loop.go, what operators ask for in requests.go (how it arrives: package control), and everything that touches the operating system in
+// machine.go, generation.go, front.go and the packages control, front, inboxes, keyring, logs, process and sockets.
 package master
 
 import (
@@ -6,6 +18,7 @@ import (
 
 	"github.com/prefork/cluster/configs"
 	"github.com/prefork/cluster/ipc"
+	"github.com/prefork/cluster/master/elastic"
 	"github.com/prefork/cluster/master/hooks"
 	"github.com/prefork/cluster/master/inboxes"
 	"github.com/prefork/cluster/master/plan"
@@ -52,6 +65,8 @@ type system interface {
 	// work is how many requests the rows of a seat have counted, workers before this one included, and how long at least each of so many
 	// threads has been running the request it runs; 0 if one is free.
 	work(id plan.SeatID, threads int) (requests int64, stuck time.Duration)
+	// load is what these workers do, and what all have done since it was asked for last. The caller knows the rest.
+	load(ready []plan.SeatID) elastic.Look
 	// memory is that of a process as it was sampled a few seconds ago.
 	memory(pid int) metrics.Memory
 	// vacate takes the seat back from a worker that was reaped; it returns how many connections that had open.

@@ -49,6 +49,7 @@ var layout = []struct {
 	{"master/keyring", []string{"ipc", "ipc/keys", "configs"}},
 	{"master/api", []string{"configs", "master/plan", "master/process", "metrics", "metrics/..."}},
 	{"master/journal", nil},
+	{"master/page", nil},
 	{"master/front", nil},
 	{"master/logs", nil},
 	{"master/inboxes", []string{"ipc", "ipc/inbox", "ipc/scoreboard"}},

@@ -13,7 +13,7 @@ func (m *Master) status() api.Status {
 	snap := m.loop.snapshot.Load()
 	s := api.Status{
 		Name: m.config.Name, Version: m.version, PID: snap.PID, Started: snap.Started, State: snap.state(),
-		Mode: m.config.Mode, Workers: snap.Wanted, Threads: snap.Threads, Generation: snap.Generation, Control: m.control,
+		Mode: m.config.Mode, Dispatch: m.config.Dispatch, Workers: snap.Wanted, Threads: snap.Threads, Generation: snap.Generation, Control: m.control,
 		Metrics: m.metricsAddress, Program: m.program, ByPath: m.byPath, Memory: m.memory.Of(snap.PID), Limits: m.limits, Reload: snap.Reload,
 		Slots: []api.WorkerStatus{}, Deaths: []api.DeathStatus{}, Backlogs: m.backlogs(snap.Slots),
 	}

@@ -54,6 +54,7 @@ var layout = []struct {
 	{"master/elastic", nil},
 	{"master/control", []string{"ipc/profile", "master/api", "master/journal", "master/sockets"}},
 	{"master/recycle", []string{"configs", "master/plan"}},
+	{"master/page", nil},
 	{"master/front", nil},
 	{"master/hooks", []string{"master/journal", "master/process"}},
 	{"master/logs", []string{"master/journal"}},

@@ -27,6 +27,7 @@ import (
 	"github.com/prefork/cluster/master/keyring"
 	"github.com/prefork/cluster/master/logs"
 	"github.com/prefork/cluster/master/notify"
+	"github.com/prefork/cluster/master/page"
 	"github.com/prefork/cluster/master/plan"
 	"github.com/prefork/cluster/master/process"
 	"github.com/prefork/cluster/master/sockets"
@@ -350,7 +351,7 @@ func (m *Master) serveMetrics(log *slog.Logger) error {
 		return &StartError{plan.ExitConfig, fmt.Errorf("cannot serve metrics on %s: %w", m.config.Metrics, err)}
 	}
 	m.metricsAddress = l.Addr().String()
-	public := control.NewPublic(m.api, metrics.Handler(m, m.memory), nil, m.config.Metrics, control.Access{Page: m.config.Page, Token: token})
+	public := control.NewPublic(m.api, metrics.Handler(m, m.memory), page.Handler(), m.config.Metrics, control.Access{Page: m.config.Page, Token: token})
 	m.loop.allow = public.Allow
 	server := &http.Server{Handler: public, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute}
 	go func() { _ = server.Serve(l) }()

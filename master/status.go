@@ -15,7 +15,7 @@ func (m *Master) Status() api.Status {
 	snap, measured := m.loop.snapshot.Load(), m.rates.Measure()
 	s := api.Status{
 		Name: m.config.Name, Version: m.version, PID: snap.PID, Started: snap.Started, State: snap.state(),
-		Mode: m.config.Mode, Workers: snap.Wanted, Threads: snap.Threads, Generation: snap.Generation, Control: m.control,
+		Mode: m.config.Mode, Dispatch: m.config.Dispatch, Workers: snap.Wanted, Threads: snap.Threads, Generation: snap.Generation, Control: m.control,
 		Metrics: m.metricsAddress, Program: m.program, ByPath: m.byPath, Memory: m.memory.Of(snap.PID), Limits: m.limits, Reload: snap.Reload,
 		Slots: []api.WorkerStatus{}, Deaths: []api.DeathStatus{}, Backlogs: m.backlogs(snap.Slots),
 		Rates: measured.All, Pressure: measured.Pressure,

@@ -17,6 +17,7 @@ type Status struct {
 	Started    time.Time      `json:"started"`
 	State      string         `json:"state"` // starting, ready, degraded, restarting, returning, stopping
 	Mode       string         `json:"mode"`
+	Dispatch   string         `json:"dispatch"` // how connections reach workers
 	Workers    int            `json:"workers"`
 	Threads    int            `json:"threads"`
 	Generation int            `json:"generation"`

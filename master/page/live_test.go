@@ -54,8 +54,8 @@ func live(t *testing.T, b *browser) {
 	p := b.open(t, f.URL+"/page", "")
 	p.await(t, isLive+` && `+rows+`.length === 3 && `+says("#event-list", "worker_died"))
 	for selector, text := range map[string]string{
-		"#name": "shop", "header .state": "ready", "#topology": "3 × 5 threads", "#chart-latency figcaption": "p99", "#time-words": "Most goes to waiting for the network",
-		"#time-legend": "24% cpu", "#memory-words": "All processes together use", "#backlog-rows": "slot 1: 5 of 4,096", "#restart-text": "generation 3 is done, after 21 s",
+		"#name": "shop", "header .state": "ready", "#topology": "3 × 5 threads", "#chart-latency figcaption": "p99", "#time-words": "The largest part goes to waiting for the network",
+		"#time-legend": "24% cpu", "#memory-words": "All processes together use", "#backlog-rows": "slot 1: 5 of 4,096", "#restart-text": "generation 3 is done (took 21 s, ended ",
 		"#death-list": "oom slot 1, pid 2304", "#event-list li:first-child": "reload_unchanged", "#event-list pre": "2.0 GB in 50110 entries", "#handoff": "48,210 pushed",
 		"#foot": "/run/shop/control.sock", "#worker-rows": "17.0",
 	} {
@@ -81,7 +81,7 @@ func live(t *testing.T, b *browser) {
 	s.Slots[2].Stalled = true
 	s.Restart = &plan.Rollout{Generation: 4, From: 3, Outcome: plan.Returning, Reason: "boot_exit", Detail: "exit status 2", Started: time.Now(), Replaced: 1}
 	f.send(t, s)
-	p.await(t, says("#detail-0", "1 min 11 s") + ` && ` + says("#detail-0 .path", "/") + ` && ` + says("#worker-rows", "stalled"))
+	p.await(t, says("#detail-0", "1 min 11 s")+` && `+says("#detail-0 .path", "/")+` && `+says("#worker-rows", "stalled"))
 	if !evaluate[bool](t, p, says("#restart-text", "1 of 3 workers replaced")+` && `+says("#restart-text", "reason boot_exit: exit status 2")+` && document.querySelector("#restart-bar").value === 1`) {
 		t.Error("the restart is not shown")
 	}
@@ -259,7 +259,7 @@ func breaks(t *testing.T, b *browser) {
 	p := b.open(t, f.URL+"/page", "")
 	p.await(t, isLive+` && `+says("#event-list", "restart_begun"))
 	f.cut(true)
-	p.await(t, says("#old-text", "100 clients follow already") + ` && /Not connected since \d+ s: what is shown is old/.test(document.querySelector("#old-text").textContent)`)
+	p.await(t, says("#old-text", "100 clients follow already")+` && /Not connected since \d+ s: what is shown is old/.test(document.querySelector("#old-text").textContent)`)
 	if !evaluate[bool](t, p, `document.querySelector("#old").checkVisibility() && document.title.startsWith("(old) ") && `+says("[role=status]", "lost")) {
 		t.Error("it does not say everywhere that the picture is old")
 	}

@@ -89,7 +89,7 @@ export function showRestart(status, now) {
 	const ended = restart.ended ? Date.parse(restart.ended) : now;
 	let text = verdict(restart);
 	if (running) text += `: ${restart.replaced} of ${plural(status.workers, "worker")} replaced, since ${span((now - since) / 1000)}`;
-	else text += `, after ${span((ended - since) / 1000)}, ${span((now - ended) / 1000)} ago`;
+	else text += ` (took ${span((ended - since) / 1000)}, ended ${span((now - ended) / 1000)} ago)`;
 	if (restart.reason) text += `; reason ${restart.reason}: ${restart.detail ?? ""}`;
 	if (!running && !restart.drained) text += "; workers from before it still finish";
 	setText(byId("restart-text"), shown(text));

@@ -251,7 +251,7 @@ func (p *tab) clean(t *testing.T, host string, failures bool) {
 func evaluate[T any](t *testing.T, p *tab, expression string) T {
 	t.Helper()
 	var r struct {
-		Result           struct{ Value T }
+		Result           struct{ Value json.RawMessage }
 		ExceptionDetails *struct {
 			Exception struct {
 				Description string
@@ -263,16 +263,29 @@ func evaluate[T any](t *testing.T, p *tab, expression string) T {
 	if e := r.ExceptionDetails; e != nil {
 		t.Fatalf("%s: %s%v", expression, e.Exception.Description, e.Exception.Value)
 	}
-	return r.Result.Value
+	var value T
+	if len(r.Result.Value) > 0 {
+		if err := json.Unmarshal(r.Result.Value, &value); err != nil {
+			t.Fatalf("%s: %v", expression, err)
+		}
+	}
+	return value
 }
 
-// await waits until an expression is true.
+// await waits until an expression is true. One that fails, since the page is not there yet, is not.
 func (p *tab) await(t *testing.T, expression string) {
 	t.Helper()
 	evaluate[bool](t, p, fmt.Sprintf(`new Promise((found, missed) => {
 		const end = Date.now() + %d;
+		const is = () => {
+			try {
+				return %s;
+			} catch {
+				return false;
+			}
+		};
 		const look = () => {
-			if (%s) found(true);
+			if (is()) found(true);
 			else if (Date.now() > end) missed("it did not come to be; the page says:\n" + document.body.innerText);
 			else requestAnimationFrame(look);
 		};
@@ -280,15 +293,14 @@ func (p *tab) await(t *testing.T, expression string) {
 	})`, patience.Milliseconds(), expression))
 }
 
-// press presses and releases a key: Tab, Enter or Space, or for others a character is typed.
+// press presses and releases a key: Tab, Enter or Space.
 func (p *tab) press(t *testing.T, key string) {
 	t.Helper()
-	codes := map[string]struct {
-		code int
-		text string
-	}{"Tab": {9, ""}, "Enter": {13, "\r"}, "Space": {32, " "}}
-	code := codes[key]
-	event := object{"type": "keyDown", "key": key, "code": key, "windowsVirtualKeyCode": code.code, "text": code.text}
+	is := map[string]struct {
+		key, text string
+		code      int
+	}{"Tab": {"Tab", "", 9}, "Enter": {"Enter", "\r", 13}, "Space": {" ", " ", 32}}[key]
+	event := object{"type": "keyDown", "key": is.key, "code": key, "windowsVirtualKeyCode": is.code, "text": is.text}
 	p.call(t, "Input.dispatchKeyEvent", event, nil)
 	event["type"], event["text"] = "keyUp", ""
 	p.call(t, "Input.dispatchKeyEvent", event, nil)

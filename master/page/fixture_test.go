@@ -1,6 +1,7 @@
 package page
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -156,12 +157,18 @@ func shop(workers, threads, n int) *api.Status {
 		Workers: workers, Threads: threads, Generation: 3, Binds: []string{"tcp://0.0.0.0:8080", "unix:///run/shop.sock"},
 		Metrics: "127.0.0.1:9394", Control: "/run/shop/control.sock", Program: "/srv/shop/bin/shop",
 		Memory: metrics.Memory{PSS: 14 * mb, Anonymous: 9 * mb, RSS: 22 * mb},
-		Restart: &plan.Rollout{Generation: 3, From: 2, Outcome: plan.Done, Started: time.Now().Add(-42 * time.Minute),
-			Ended: time.Now().Add(-42*time.Minute + 21*time.Second), Replaced: workers, Drained: true},
-		Deaths: []api.DeathStatus{{Slot: 1, Death: plan.Death{Time: time.Now().Add(-11 * time.Minute), PID: 2304, Generation: 3, Reason: "oom",
-			Detail: "killed by the kernel for its memory", Open: 12, Uptime: 4213}}},
-		Handoff: &api.Handoff{Handoff: metrics.Handoff{Moved: map[string]int64{"pushed": 48210, "hinted": 1204, "drained": 96},
-			Received: 49510, Stayed: map[string]int64{"tls": 310}}, Shares: make([]float64, workers)},
+		Restart: &plan.Rollout{
+			Generation: 3, From: 2, Outcome: plan.Done, Started: time.Now().Add(-42 * time.Minute),
+			Ended: time.Now().Add(-42*time.Minute + 21*time.Second), Replaced: workers, Drained: true,
+		},
+		Deaths: []api.DeathStatus{{Slot: 1, Death: plan.Death{
+			Time: time.Now().Add(-11 * time.Minute), PID: 2304, Generation: 3, Reason: "oom",
+			Detail: "killed by the kernel for its memory", Open: 12, Uptime: 4213,
+		}}},
+		Handoff: &api.Handoff{Handoff: metrics.Handoff{
+			Moved:    map[string]int64{"pushed": 48210, "hinted": 1204, "drained": 96},
+			Received: 49510, Stayed: map[string]int64{"tls": 310},
+		}, Shares: make([]float64, workers)},
 		Rates: pace(n, float64(workers)*281, 0),
 	}
 	for slot := range workers {
@@ -179,16 +186,15 @@ func worker(s *api.Status, slot, n int) api.WorkerStatus {
 		Memory: metrics.Memory{PSS: int64(61+slot%5) * mb, Anonymous: int64(44+slot%5) * mb, RSS: 90 * mb}, Rates: pace(n, 281, slot),
 	}
 	paths := []string{"/checkout", "/search", "/product/48213", "/cart", "/"}
+	level := int(2.5 + 1.5*math.Sin(float64(n)/19+float64(slot)*1.3))
 	for i := range s.Threads {
 		thread := api.Thread{State: "free"}
-		switch (i*3 + slot + n) % 5 {
-		case 0, 1, 2:
+		switch place := (i*2 + slot) % 5; {
+		case place < level:
 			thread = api.Thread{State: "running", For: float64((i+1)*(n%9+1)) * 0.0137, Method: "GET", Path: paths[(i+slot+n)%len(paths)]}
 			w.Busy++
-		case 3:
-			if i%4 == 3 {
-				thread.State = "reserved"
-			}
+		case place == 4 && slot == 0:
+			thread.State = "reserved"
 		}
 		w.ThreadList = append(w.ThreadList, thread)
 	}
@@ -213,11 +219,15 @@ func pace(n int, base float64, slot int) rates.Rates {
 		Duration: rates.Quantiles{P50: p50, P90: 3 * p50, P99: 9.2 * p50, P999: 21 * p50},
 		Wait:     rates.Quantiles{P50: 0.00004, P90: 0.0008, P99: 0.0031 * (1 + 8*slow), P999: 0.011},
 		Time: rates.Split{InFlight: base * wave * 0.0079, Parts: []rates.Part{
-			{Name: rates.IO, Share: 0.63 - queue}, {Name: rates.CPU, Share: 0.24}, {Name: rates.Queue, Share: queue},
-			{Name: rates.Scheduler, Share: 0.06}, {Name: rates.RunQueue, Share: 0.04}, {Name: rates.GC, Share: 0.03},
+			{Name: rates.IO, Share: 0.63 - queue},
+			{Name: rates.CPU, Share: 0.24},
+			{Name: rates.Queue, Share: queue},
+			{Name: rates.Scheduler, Share: 0.06},
+			{Name: rates.RunQueue, Share: 0.04},
+			{Name: rates.GC, Share: 0.03},
 		}},
 	}
-	slices.SortFunc(r.Time.Parts, func(a, b rates.Part) int { return int(math.Copysign(1, b.Share-a.Share)) })
+	slices.SortFunc(r.Time.Parts, func(a, b rates.Part) int { return cmp.Compare(b.Share, a.Share) })
 	return r
 }
 

@@ -51,6 +51,7 @@ func TestPicture(t *testing.T) {
 		f.send(t, shop(*pictureWorkers, 5, seconds))
 		p.await(t, `[...document.querySelectorAll("#topology div")].some((d) => d.textContent === "generation3")`)
 	}
+	evaluate[bool](t, p, `(document.querySelector(".expand").click(), true)`) // to show threads, too
 	p.prefer(t, "prefers-color-scheme", *pictureScheme)
 	p.size(t, *pictureWidth, *pictureHeight, 1, *pictureWidth < 600)
 	evaluate[bool](t, p, `new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(() => drawn(true))))`)

@@ -94,7 +94,9 @@ export class Chart {
 			if (!Number.isFinite(value)) continue;
 			const x = width * (1 - (this.#now - p.at) / length);
 			const y = height * (1 - value / top);
-			d += `${p.at - last > gap ? "M" : "L"}${x.toFixed(1)} ${y.toFixed(1)}`;
+			// h0 draws a dot where a line begins: one point alone is to be seen, too.
+			const begins = p.at - last > gap;
+			d += `${begins ? "M" : "L"}${x.toFixed(1)} ${y.toFixed(1)}${begins ? "h0" : ""}`;
 			last = p.at;
 		}
 		return d;

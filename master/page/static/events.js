@@ -29,6 +29,12 @@ export class Events {
 	}
 }
 
+// clock is a time of day, with the date unless it is of today.
+function clock(at) {
+	const time = at.toLocaleTimeString("en-GB");
+	return at.toDateString() === new Date().toDateString() ? time : at.toLocaleDateString("sv") + " " + time;
+}
+
 const levels = { debug: "debug", info: "info", warn: "warn", error: "error" };
 
 function element(event) {
@@ -37,15 +43,22 @@ function element(event) {
 	const at = new Date(event.time);
 	const { output, ...fields } = event.fields ?? {};
 	const item = make("li", { class: level },
-		make("time", { datetime: event.time, title: at.toLocaleString() }, at.toLocaleTimeString("en-GB")), " ",
+		make("time", { datetime: event.time, title: at.toLocaleString() }, clock(at)), " ",
 		make("span", { class: "level" }, level), " ", make("code", {}, shown(event.event)), " ", shown(event.message));
-	for (const [name, value] of Object.entries(fields)) {
+	for (const [name, value] of Object.entries(fields).sort(([a], [b]) => rank(a) - rank(b))) {
 		item.append(" ", make("span", { class: "field" }, make("span", { class: "muted" }, shown(name) + "="), shown(text(value))));
 	}
 	if (Array.isArray(output) && output.length) {
 		item.append(make("pre", { tabindex: 0, role: "region", "aria-label": `last ${plural(output.length, "line")} of the worker` }, output.map(shown).join("\n")));
 	}
 	return item;
+}
+
+const first = ["slot", "pid", "generation", "reason", "err"];
+
+function rank(name) {
+	const at = first.indexOf(name);
+	return at < 0 ? first.length : at;
 }
 
 function text(value) {

@@ -46,19 +46,23 @@ export function showNotices(status) {
 		notices.push([front.state === "ready" ? "" : "bad", `The front (${front.dispatch}) is ${front.state}: pid ${front.pid}, up ${span(front.uptime_seconds)}, ` +
 			`${plural(front.restarts, "restart")}, ${megabytes(front.memory.pss_bytes)} MB`]);
 	}
-	const handoff = status.handoff;
-	if (handoff) {
-		const moved = handoff.connections ?? {};
-		const stayed = Object.values(handoff.stayed ?? {}).reduce((sum, n) => sum + n, 0);
-		notices.push(["", `Connections passed on since the start: ${count(moved.pushed ?? 0)} pushed, ${count(moved.hinted ?? 0)} on a hint, ` +
-			`${count(moved.drained ?? 0)} drained; ${count(stayed)} stayed.`]);
-	}
 	const panel = byId("notices");
 	setShown(panel, notices.length > 0);
 	keep(panel, notices.map(([kind, text], i) => ({ kind, text, i })), (n) => n.i, () => make("p"), (p, n) => {
 		setText(p, shown(n.text));
 		setAttribute(p, "class", n.kind || null);
 	});
+}
+
+// showHandoff says how often connections were passed on (dispatch handoff).
+export function showHandoff(status) {
+	const { handoff } = status;
+	setShown(byId("handoff"), Boolean(handoff));
+	if (!handoff) return;
+	const moved = handoff.connections ?? {};
+	const stayed = Object.values(handoff.stayed ?? {}).reduce((sum, n) => sum + n, 0);
+	setText(byId("handoff"), `Connections passed on since the start: ${count(moved.pushed ?? 0)} pushed, ${count(moved.hinted ?? 0)} on a hint, ` +
+		`${count(moved.drained ?? 0)} drained; ${count(stayed)} times one could not be.`);
 }
 
 const outcomes = {
@@ -72,7 +76,7 @@ const outcomes = {
 
 // verdict is how a restart stands, in words.
 export function verdict(restart) {
-	return `Restart to generation ${restart.generation} ${(outcomes[restart.outcome] ?? ["", "is " + restart.outcome])[1]}`;
+	return `The restart to generation ${restart.generation} ${(outcomes[restart.outcome] ?? ["", "is " + restart.outcome])[1]}`;
 }
 
 // showRestart shows the last restart: how far it is, and what became of it.
@@ -85,7 +89,7 @@ export function showRestart(status, now) {
 	const ended = restart.ended ? Date.parse(restart.ended) : now;
 	let text = verdict(restart);
 	if (running) text += `: ${restart.replaced} of ${plural(status.workers, "worker")} replaced, since ${span((now - since) / 1000)}`;
-	else text += `, after ${span((ended - since) / 1000)}, ${span((now - ended) / 1000)} ago`;
+	else text += ` (took ${span((ended - since) / 1000)}, ended ${span((now - ended) / 1000)} ago)`;
 	if (restart.reason) text += `; reason ${restart.reason}: ${restart.detail ?? ""}`;
 	if (!running && !restart.drained) text += "; workers from before it still finish";
 	setText(byId("restart-text"), shown(text));

@@ -4,7 +4,7 @@ import { Chart, History } from "./charts.js";
 import { byId, setAttribute, setShown, setText } from "./dom.js";
 import { Events } from "./events.js";
 import { count, latency, rate, shown, span } from "./format.js";
-import { showBacklog, showDeaths, showMemory, showNotices, showRestart, showTopology, verdict } from "./overview.js";
+import { showBacklog, showDeaths, showHandoff, showMemory, showNotices, showRestart, showTopology, verdict } from "./overview.js";
 import { showTime } from "./shares.js";
 import { Stream } from "./stream.js";
 import { showWorkers } from "./workers.js";
@@ -85,6 +85,7 @@ function render() {
 	for (const chart of charts) chart.show(history.points, performance.now());
 	showTime(byId("time-words"), byId("time-bar"), byId("time-legend"), status.rates);
 	showMemory(status);
+	showHandoff(status);
 	showWorkers(status, schedule);
 	showBacklog(status);
 	showDeaths(status, now);

@@ -56,7 +56,7 @@ export function showTime(words, barElement, legendElement, rates) {
 		return;
 	}
 	const [first, second] = sorted;
-	let text = `Most goes to ${parts.get(first.name)}: ${percent(first.share)}`;
+	let text = `The largest part goes to ${parts.get(first.name)}: ${percent(first.share)}`;
 	if (second && second.share >= 0.05) text += `; then ${parts.get(second.name)}: ${percent(second.share)}`;
 	setText(words, text + `. On average ${split.in_flight.toFixed(1)} requests were there at a time.`);
 	bar(barElement, inOrder(split), largestFirst(split));

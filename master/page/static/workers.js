@@ -101,11 +101,12 @@ function detailRow(w) {
 		make("caption", { class: "unseen" }, "threads"),
 		make("thead", {}, make("tr", {}, ...["Thread", "State", "Since", "Method", "Path"].map((name) => make("th", { scope: "col" }, name)))),
 		make("tbody"));
-	return make("tr", { class: "detail", id: "detail-" + w.seat }, make("td", { colspan: 15 }, make("dl", { class: "facts" }), make("p", { class: "muted" }), threads));
+	return make("tr", { class: "detail", id: "detail-" + w.seat }, make("td", { colspan: 15 },
+		make("div", { class: "inner" }, make("dl", { class: "facts" }), make("p", { class: "muted" }), threads)));
 }
 
 function updateDetail(row, w, backlogs) {
-	const [list, none, table] = row.cells[0].children;
+	const [list, none, table] = row.cells[0].firstChild.children;
 	const r = w.rates;
 	const entries = [["seat", String(w.seat)], ["requests of the slot", count(w.requests)]];
 	if (r.window_seconds > 0) {

@@ -3,7 +3,10 @@ package metrics
 import (
 	"time"
 
+	dto "github.com/prometheus/client_model/go"
+
 	"github.com/prefork/cluster/ipc/scoreboard"
+	"github.com/prefork/cluster/metrics/merge"
 )
 
 // Source is what the master shows of itself. All methods may be called at any time by any goroutine.
@@ -11,6 +14,9 @@ type Source interface {
 	View() View
 	// Queue is the accept queue of a listener; ok is false if it cannot be read. A shared bind is asked for by slot 0.
 	Queue(slot, bind int) (waiting, limit int, ok bool)
+	// Families are the metrics of the application, sorted by name; the slice is the caller's, the rest is not to be changed. None
+	// begins with cluster_.
+	Families() []*dto.MetricFamily
 }
 
 // View is the supervision's state at one moment.
@@ -31,6 +37,16 @@ type View struct {
 	Rollouts   []RolloutCount // every outcome
 	Binds      []Bind
 	LogDropped int64
+
+	Application Application
+}
+
+// Application is what the master says of the metrics of the application.
+type Application struct {
+	Series    int
+	Dropped   int64
+	Conflicts map[merge.Conflict]int64
+	Failures  map[string]int64 // every reason
 }
 
 // Bind is an address that the cluster listens on.

@@ -14,6 +14,7 @@ type WorkerConfig struct {
 	Passed      bool          `json:"passed,omitempty"`       // a front accepts: connections come by the Inbox alone, and nothing is accepted from Binds
 	MaxHead     int           `json:"max_head,omitempty"`     // bytes of a request head; 0: what the engine takes
 	LogRequests string        `json:"log_requests,omitempty"` // text or json; empty: requests are not logged
+	Metrics     bool          `json:"metrics,omitempty"`      // the master takes the application's metrics: it knows the message, and serves them
 	Binds       []Bind        `json:"binds,omitempty"`        // in the order of the descriptors; may be shorter: the rest is plain
 }
 

@@ -15,6 +15,17 @@ const (
 	Ready    Type = "ready"    // the worker accepts connections
 	Draining Type = "draining" // the worker accepts no more: the answer to Drain, or its own wish after a SIGTERM
 	Bye      Type = "bye"      // the last message; Left connections were still open
+	Metrics  Type = "metrics"  // the memfd that comes with the message holds the application's metrics; without one: Failure says why there is none
+)
+
+// MaxMetrics is how many bytes the metrics of an application may have: metrics/merge.Copy.
+const MaxMetrics = 8 << 20
+
+// Why a worker has no new copy of its application's metrics: Failure of a message Metrics.
+const (
+	MetricsFailed   = "error"     // a collector failed or panicked
+	MetricsHang     = "hang"      // a collector does not return
+	MetricsTooLarge = "too_large" // more than MaxMetrics
 )
 
 // From the master to a worker.
@@ -47,6 +58,7 @@ type Message struct {
 	Left        int    `json:"left,omitempty"`
 	ID          uint64 `json:"id,omitempty"`
 	Text        string `json:"text,omitempty"`
+	Failure     string `json:"failure,omitempty"`
 
 	Length time.Duration `json:"length,omitempty"`
 

@@ -86,7 +86,7 @@ func procs(c configs.Config, given string) string {
 
 // workerConfig is what workers must know, but for the limits.
 func workerConfig(c configs.Config) ipc.WorkerConfig {
-	w := ipc.WorkerConfig{Pool: c.Pool, OSThreads: c.OSThreads, BusyPoll: c.BusyPoll, Batch: c.Batch, Handoff: c.Handoff(), Passed: c.Passed(), MaxHead: int(c.MaxHead)}
+	w := ipc.WorkerConfig{Pool: c.Pool, OSThreads: c.OSThreads, BusyPoll: c.BusyPoll, Batch: c.Batch, Handoff: c.Handoff(), Passed: c.Passed(), MaxHead: int(c.MaxHead), Metrics: c.Metrics != "off"}
 	if c.LogRequests {
 		w.LogRequests = c.LogFormat
 	}

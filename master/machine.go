@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"syscall"
 	"time"
 
 	"github.com/prefork/cluster/configs"
 	"github.com/prefork/cluster/ipc"
 	"github.com/prefork/cluster/ipc/scoreboard"
+	"github.com/prefork/cluster/master/application"
 	"github.com/prefork/cluster/master/hooks"
 	"github.com/prefork/cluster/master/inboxes"
 	"github.com/prefork/cluster/master/journal"
@@ -21,12 +23,17 @@ import (
 	"github.com/prefork/cluster/metrics"
 )
 
+// lastWords is how long the channel of a worker that has ended is read: its last metrics lie there. It ends at once unless somebody
+// else holds the worker's end.
+const lastWords = time.Second
+
 // machine is the real system: sockets, processes, channels and the scoreboard. Only the loop calls it.
 type machine struct {
 	hooks.Shell
 	sockets      *sockets.Set
 	inboxes      *inboxes.Set
 	front        *frontProcess // nil: there is none
+	application  *application.Metrics
 	board        *scoreboard.Board
 	boardFD      *ipc.FD
 	clock        scoreboard.Clock
@@ -107,7 +114,11 @@ func (m *machine) spawn(id plan.SeatID, number int, limits ipc.Limits) (int, err
 	}
 	c.cpuBase = base
 	m.workers[id] = c
-	go m.receive(id, c.control)
+	slot := strconv.Itoa(id.Slot)
+	if m.together {
+		slot = "all"
+	}
+	go m.receive(id, c.control, m.application.Join(slot))
 	return pid, nil
 }
 
@@ -171,8 +182,10 @@ func (m *machine) origin(id plan.SeatID, generation int) logs.Origin {
 	return o
 }
 
-// receive turns what a worker says into events, until its end of the channel is closed.
-func (m *machine) receive(id plan.SeatID, c *ipc.Channel) {
+// receive turns what a worker says into events, until its end of the channel is closed. The loop has nothing to decide about
+// metrics, and reading them takes time.
+func (m *machine) receive(id plan.SeatID, c *ipc.Channel, metrics *application.Worker) {
+	defer metrics.Leave()
 	for {
 		msg, fd, err := c.Receive()
 		var ev event = messageEvent{id: id, msg: msg, fd: fd}
@@ -181,10 +194,14 @@ func (m *machine) receive(id plan.SeatID, c *ipc.Channel) {
 		case errors.As(err, &malformed):
 			ev = garbledEvent{id: id, err: err}
 		case errors.Is(err, io.EOF):
+			c.Close()
 			return // its death is its wait status
 		case err != nil:
 			m.emit(garbledEvent{id: id, err: err})
 			return
+		case msg.Type == ipc.Metrics:
+			metrics.Take(msg, fd)
+			continue
 		}
 		m.emit(ev)
 	}
@@ -325,7 +342,7 @@ func (m *machine) vacate(id plan.SeatID, cpu time.Duration) int64 {
 	open := row.Open.Load() + row.Accepting.Load()
 	if c := m.workers[id]; c != nil {
 		row.CPU.Store(max(row.CPU.Load(), c.cpuBase+int64(cpu)))
-		c.control.Close()
+		time.AfterFunc(lastWords, func() { c.control.Close() })
 		c.output.Ended()
 		m.last = c.output
 		delete(m.workers, id)

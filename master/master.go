@@ -20,6 +20,7 @@ import (
 	"github.com/prefork/cluster/ipc"
 	"github.com/prefork/cluster/ipc/inbox"
 	"github.com/prefork/cluster/ipc/scoreboard"
+	"github.com/prefork/cluster/master/application"
 	"github.com/prefork/cluster/master/control"
 	"github.com/prefork/cluster/master/hooks"
 	"github.com/prefork/cluster/master/inboxes"
@@ -163,7 +164,7 @@ func (m *Master) start() error {
 	}
 	m.machine = &machine{
 		Shell:   hooks.Shell{Output: m.output, Settings: configs.OwnVariables()},
-		sockets: m.sockets, inboxes: inboxes.New(m.board, m.config.Inboxes()), board: m.board, boardFD: ipc.Own(m.board.FD()), clock: m.clock, together: m.config.InProcess(), recipe: recipe, output: m.output,
+		sockets: m.sockets, inboxes: inboxes.New(m.board, m.config.Inboxes()), board: m.board, boardFD: ipc.Own(m.board.FD()), clock: m.clock, together: m.config.InProcess(), recipe: recipe, output: m.output, application: application.New(log),
 		generations: map[int]*generation{1: first}, stop: m.done, workers: map[plan.SeatID]*child{}, null: null, reloadKeys: make(chan struct{}, 1),
 	}
 	if m.machine.requests, err = openRequests(m.config); err != nil {

@@ -10,6 +10,8 @@ import (
 	"github.com/prefork/cluster/master/elastic"
 	"github.com/prefork/cluster/master/journal"
 	"github.com/prefork/cluster/master/notify"
+	dto "github.com/prometheus/client_model/go"
+
 	"github.com/prefork/cluster/master/plan"
 	"github.com/prefork/cluster/master/sockets"
 	"github.com/prefork/cluster/metrics"
@@ -91,7 +93,7 @@ func (m *Master) View() metrics.View {
 	v := metrics.View{
 		Version: m.version, Started: snap.Started, Now: m.clock.Now(), Board: m.board, Slots: snap.Slots, Wanted: snap.Wanted,
 		Generation: snap.Generation, Stopping: snap.Stopping, States: stateNames, Left: snap.Left,
-		Rollouts: snap.Ended, LogDropped: m.output.Dropped(),
+		Rollouts: snap.Ended, LogDropped: m.output.Dropped(), Application: m.machine.application.View(),
 	}
 	v.Time, v.Pressure = m.rates.Totals()
 	for _, r := range plan.Reasons() {
@@ -131,6 +133,9 @@ func shareOut(processes []metrics.Worker, workers int) []metrics.Worker {
 	}
 	return all
 }
+
+// Families are the metrics of the application.
+func (m *Master) Families() []*dto.MetricFamily { return m.machine.application.Families() }
 
 // Queue is the accept queue of a listener; every slot has that of a shared one.
 func (m *Master) Queue(slot, bind int) (waiting, limit int, ok bool) {

@@ -1,12 +1,14 @@
 package metrics
 
 import (
+	"cmp"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/prefork/cluster/ipc/scoreboard"
 	"github.com/prefork/cluster/metrics/rates"
@@ -23,17 +25,10 @@ func NewCollector(source Source, memory *Sampler) *Collector {
 	return &Collector{source: source, memory: memory}
 }
 
-// Describe sends every series of names.go. How often each appears depends on the slots.
-func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range descs {
-		ch <- d
-	}
-}
-
-// Collect sends all series.
-func (c *Collector) Collect(ch chan<- prometheus.Metric) {
+// Gather returns all series, those of the application included: see prometheus.Gatherer. It never fails.
+func (c *Collector) Gather() ([]*dto.MetricFamily, error) {
 	v := c.source.View()
-	p := pen{ch}
+	p := newPen()
 	p.gauge(buildInfo, 1, v.Version, runtime.Version())
 	p.gauge(startTime, float64(v.Started.UnixMilli())/1e3)
 	p.gauge(workersWanted, float64(v.Wanted))
@@ -59,6 +54,10 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	for slot := range v.Slots {
 		c.slot(p, &v, slot, strconv.Itoa(slot))
 	}
+	p.application(&v.Application)
+	ours, theirs := p.all(), c.source.Families()
+	i, _ := slices.BinarySearchFunc(theirs, *ours[0].Name, func(f *dto.MetricFamily, name string) int { return cmp.Compare(f.GetName(), name) })
+	return slices.Insert(theirs, i, ours...), nil // no name of theirs lies between two of ours
 }
 
 // slot sends the series of one slot. Both seats count: their rows outlive their workers.
@@ -164,31 +163,4 @@ func (c *Collector) workers(p pen, v *View, slot int, label string) {
 	p.gauge(threads, float64(serving), label)
 	p.gauge(pss, float64(memory.PSS), label)
 	p.gauge(anonymous, float64(memory.Anonymous), label)
-}
-
-// pen writes metrics to a scrape.
-type pen struct{ ch chan<- prometheus.Metric }
-
-func (p pen) gauge(d *prometheus.Desc, value float64, labels ...string) {
-	p.ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
-}
-
-func (p pen) counter(d *prometheus.Desc, value float64, labels ...string) {
-	p.ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, value, labels...)
-}
-
-// histogram adds two and shows every fourth bound: the powers of two of a second.
-func (p pen) histogram(d *prometheus.Desc, label string, a, b *scoreboard.Histogram) {
-	var counts scoreboard.Counts
-	a.AddTo(&counts)
-	b.AddTo(&counts)
-	buckets := make(map[float64]uint64, scoreboard.Bounds/4+1)
-	var total uint64
-	for i, n := range counts.Buckets {
-		total += uint64(n)
-		if i%4 == 0 && i < scoreboard.Bounds {
-			buckets[scoreboard.BoundSeconds(i)] = total
-		}
-	}
-	p.ch <- prometheus.MustNewConstHistogram(d, total, counts.Sum.Seconds(), buckets, label)
 }

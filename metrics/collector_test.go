@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prefork/cluster/ipc/scoreboard"
+	"github.com/prefork/cluster/metrics/merge"
 	"github.com/prefork/cluster/metrics/rates"
 )
 
@@ -27,6 +28,10 @@ func busy(t testing.TB) *fake {
 		v.OutputLost[1] = 9
 		v.Rollouts[0].Count, v.Rollouts[2].Count = 5, 1
 		v.Left[0][1], v.Left[1][0] = 6, 2
+		v.Application = Application{
+			Series: 2, Dropped: 3, Failures: map[string]int64{"error": 4, "hang": 0},
+			Conflicts: map[merge.Conflict]int64{{Metric: "app_total", Reason: merge.TypeConflict}: 5},
+		}
 		v.Workers = []Worker{
 			{Slot: 0, Seat: 0, PID: 100, Generation: 1, State: "draining"},
 			{Slot: 0, Seat: 1, PID: 101, Generation: 2, State: "ready", Serves: true, Threads: 4},
@@ -154,6 +159,8 @@ func TestSeriesExistFromTheStart(t *testing.T) {
 			`cluster_rolling_restarts_total{outcome="done",reason=""}`, `cluster_rolling_restarts_total{outcome="superseded",reason=""}`,
 			`cluster_rolling_restarts_total{outcome="aborted",reason="boot_exit"}`, `cluster_rolling_restarts_total{outcome="aborted",reason="rollback"}`,
 			`cluster_log_lines_dropped_total{}`,
+			`cluster_application_series_dropped_total{}`,
+			`cluster_application_metrics_failures_total{reason="error"}`, `cluster_application_metrics_failures_total{reason="hang"}`,
 		} {
 			want[series] = 0
 		}

@@ -5,13 +5,14 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"golang.org/x/sys/unix"
 
 	"github.com/prefork/cluster/ipc/scoreboard"
@@ -19,8 +20,9 @@ import (
 
 // fake is a Source whose view the test holds.
 type fake struct {
-	mu   sync.Mutex
-	view View
+	mu       sync.Mutex
+	view     View
+	families []*dto.MetricFamily // of the application
 }
 
 func (f *fake) View() View {
@@ -38,6 +40,12 @@ func (f *fake) set(change func(v *View)) {
 // Queue cannot read the third bind, as where the kernel does not tell of unix sockets.
 func (f *fake) Queue(slot, bind int) (waiting, limit int, ok bool) {
 	return 3 + slot + 100*bind, 4096 + bind, bind < 2
+}
+
+func (f *fake) Families() []*dto.MetricFamily {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.families)
 }
 
 const testNow = int64(1000 * time.Second)
@@ -58,7 +66,8 @@ func newFake(t testing.TB, slots, threads int) *fake {
 		Rollouts: []RolloutCount{
 			{Outcome: "done"}, {Outcome: "superseded"}, {Outcome: "aborted", Reason: "boot_exit"}, {Outcome: "aborted", Reason: "rollback"},
 		},
-		Binds: []Bind{{Name: "tcp://127.0.0.1:9292"}, {Name: "tls://127.0.0.1:9443", Shared: true}, {Name: "unix:///run/app.sock", Shared: true}},
+		Application: Application{Failures: map[string]int64{"error": 0, "hang": 0}},
+		Binds:       []Bind{{Name: "tcp://127.0.0.1:9292"}, {Name: "tls://127.0.0.1:9443", Shared: true}, {Name: "unix:///run/app.sock", Shared: true}},
 	}}
 	f.grow(slots)
 	return f
@@ -128,14 +137,37 @@ type sample map[string]float64
 // family is what a scrape says of a name.
 type family struct{ kind, help, labels string }
 
-// scrape collects with a pedantic registry: it fails the test if series are not what Describe has said.
+// scrape gathers, and fails the test where a registry would: if families or series are there twice or not sorted, or a series has other
+// labels than its family.
 func scrape(t testing.TB, f *fake) (sample, map[string]family) {
 	t.Helper()
-	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(NewCollector(f, noMemory(f)))
-	gathered, err := registry.Gather()
+	gathered, err := NewCollector(f, noMemory(f)).Gather()
 	if err != nil {
 		t.Fatal(err)
+	}
+	for i, g := range gathered {
+		if i > 0 && gathered[i-1].GetName() >= g.GetName() {
+			t.Errorf("%s comes after %s", g.GetName(), gathered[i-1].GetName())
+		}
+		names, values := func(m *dto.Metric) (n []string) {
+			for _, l := range m.GetLabel() {
+				n = append(n, l.GetName())
+			}
+			return n
+		}, func(m *dto.Metric) (v []string) {
+			for _, l := range m.GetLabel() {
+				v = append(v, l.GetValue())
+			}
+			return v
+		}
+		for j, m := range g.GetMetric() {
+			if !slices.IsSorted(names(m)) || !slices.Equal(names(m), names(g.GetMetric()[0])) {
+				t.Errorf("%s has the labels %v, and %v", g.GetName(), names(g.GetMetric()[0]), names(m))
+			}
+			if j > 0 && slices.Compare(values(g.GetMetric()[j-1]), values(m)) >= 0 {
+				t.Errorf("%s: %v comes after %v", g.GetName(), values(m), values(g.GetMetric()[j-1]))
+			}
+		}
 	}
 	values, families := sample{}, map[string]family{}
 	for _, g := range gathered {

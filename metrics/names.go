@@ -1,12 +1,13 @@
 package metrics
 
 import (
-	"github.com/prometheus/client_golang/prometheus"
+	"slices"
+	"strings"
 
 	"github.com/prefork/cluster/ipc/scoreboard"
 )
 
-// Every series that the master exports, in one place. Labels: slot, class, part, reason, bind, resource, outcome, state; pid and
+// Every series that the master exports, in one place. Labels: slot, class, part, reason, bind, resource, outcome, state, metric; pid and
 // generation only on info series.
 var (
 	buildInfo     = desc("cluster_build_info", "The running master: version and Go version.", "version", "go_version")
@@ -19,6 +20,11 @@ var (
 	masterPSS     = desc("cluster_master_memory_pss_bytes", "Proportional set size of the master, sampled.")
 	masterAnon    = desc("cluster_master_memory_anonymous_bytes", "Anonymous memory of the master, sampled.")
 	logDropped    = desc("cluster_log_lines_dropped_total", "Log lines of the master that were dropped because nobody read the log.")
+
+	appSeries    = desc("cluster_application_series", "Series of the application that a scrape has now, a line each.")
+	appDropped   = desc("cluster_application_series_dropped_total", "Times that a series of the application found no room among the 50,000 that there may be.")
+	appConflicts = desc("cluster_application_metrics_conflicts_total", "Copies of a worker with a metric of the application that cannot be shown as the worker has it, by reason.", "metric", "reason")
+	appFailures  = desc("cluster_application_metrics_failures_total", "Times that a worker had no new copy of the application's metrics, or not a whole one, by reason.", "reason")
 
 	workerInfo  = desc("cluster_worker_info", "A worker: 1 for each that is alive.", "slot", "pid", "generation")
 	workerState = desc("cluster_worker_state", "Workers of the slot in this state: 0, 1 or, during a restart, 2.", "slot", "state")
@@ -61,13 +67,24 @@ var (
 	sched      = desc("cluster_sched_latency_seconds", "Time that runnable goroutines waited for a CPU; the Go runtime samples every 8th.", "slot")
 )
 
-// descs are all of them.
-var descs []*prometheus.Desc
+// series are the metrics of one name.
+type series struct {
+	name, help string
+	labels     []string
+	order      []int // of the labels, sorted
+}
 
-func desc(name, help string, labels ...string) *prometheus.Desc {
-	d := prometheus.NewDesc(name, help, labels, nil)
-	descs = append(descs, d)
-	return d
+// descs are all of them.
+var descs []*series
+
+func desc(name, help string, labels ...string) *series {
+	s := &series{name: name, help: help, labels: labels}
+	for i := range labels {
+		s.order = append(s.order, i)
+	}
+	slices.SortFunc(s.order, func(a, b int) int { return strings.Compare(labels[a], labels[b]) })
+	descs = append(descs, s)
+	return s
 }
 
 // allSlots is the value of the label slot for what belongs to no single one.

@@ -45,7 +45,7 @@ func TestLint(t *testing.T) {
 }
 
 func TestLabels(t *testing.T) {
-	allowed := []string{"slot", "class", "reason", "bind", "outcome", "state", "version", "go_version", "part", "resource"}
+	allowed := []string{"slot", "class", "reason", "bind", "outcome", "state", "metric", "version", "go_version", "part", "resource"}
 	for name, labels := range described(t) {
 		if !strings.HasPrefix(name, "cluster_") {
 			t.Errorf("%s does not begin with cluster_", name)

@@ -4,16 +4,13 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
 // Handler serves /metrics, /livez (the master runs) and /readyz (a worker serves and the cluster is not stopping).
 func Handler(source Source, memory *Sampler) http.Handler {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(NewCollector(source, memory))
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Timeout: 10 * time.Second, MaxRequestsInFlight: 8}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(NewCollector(source, memory), promhttp.HandlerOpts{Timeout: 10 * time.Second, MaxRequestsInFlight: 8}))
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "alive\n") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		v := source.View()

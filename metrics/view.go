@@ -3,7 +3,10 @@ package metrics
 import (
 	"time"
 
+	dto "github.com/prometheus/client_model/go"
+
 	"github.com/prefork/cluster/ipc/scoreboard"
+	"github.com/prefork/cluster/metrics/merge"
 	"github.com/prefork/cluster/metrics/rates"
 )
 
@@ -12,6 +15,9 @@ type Source interface {
 	View() View
 	// Queue is the accept queue of a listener; ok is false if it cannot be read. A shared bind is asked for by slot 0.
 	Queue(slot, bind int) (waiting, limit int, ok bool)
+	// Families are the metrics of the application, sorted by name; the slice is the caller's, the rest is not to be changed. None
+	// begins with cluster_.
+	Families() []*dto.MetricFamily
 }
 
 // View is the supervision's state at one moment.
@@ -35,6 +41,16 @@ type View struct {
 	OutputLost []int64               // by slot: lines that workers printed and nobody took
 	Time       map[int]rates.Seconds // of requests, by slot; none of a slot in which nobody has been measured
 	Pressure   rates.Pressure
+
+	Application Application
+}
+
+// Application is what the master says of the metrics of the application.
+type Application struct {
+	Series    int
+	Dropped   int64
+	Conflicts map[merge.Conflict]int64
+	Failures  map[string]int64 // every reason
 }
 
 // Bind is an address that the cluster listens on.

@@ -33,6 +33,7 @@ func (m *member) drain(o order) error {
 	if !callWithin(exit, m.options.onExit...) {
 		m.Log.Warn("an OnExit hook runs for longer than a second: leaving without it")
 	}
+	m.publishLast()
 	m.flushLogs()
 	if m.control != nil {
 		_ = m.control.Send(ipc.Message{Type: ipc.Bye, Left: left}, -1)

@@ -20,6 +20,7 @@ import (
 	"github.com/prefork/cluster/worker/internal/kernel"
 	"github.com/prefork/cluster/worker/internal/metronome"
 	"github.com/prefork/cluster/worker/internal/pool"
+	"github.com/prefork/cluster/worker/internal/publish"
 )
 
 // member is this process as a part of the cluster: its seat, its sources of connections and what is open.
@@ -33,6 +34,7 @@ type member struct {
 	engine  engine.Engine
 
 	certificates keys.Store
+	publisher    *publish.Publisher // of the application's metrics; nil: there are none, or nobody wants them
 
 	mu        sync.Mutex
 	sources   map[sourceKey]*source
@@ -264,6 +266,7 @@ func (m *member) run() error {
 	if m.control != nil {
 		// It fails if the master has died, which obey sees too; connections may have been accepted by now.
 		_ = m.control.Send(ipc.Message{Type: ipc.Ready}, -1)
+		m.publish()
 	}
 	select {
 	case o := <-m.orders:

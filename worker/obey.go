@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"github.com/prefork/cluster/ipc"
 	"github.com/prefork/cluster/ipc/keys"
 	"github.com/prefork/cluster/ipc/profile"
+	"github.com/prefork/cluster/worker/internal/publish"
 )
 
 // obey does what the master says until the control channel ends, which is the death of the master.
@@ -171,4 +173,52 @@ func (m *member) sendProfile(asked ipc.Message) {
 		answer.Text = err.Error()
 	}
 	_ = m.control.Send(answer, fd)
+}
+
+// publish begins to send copies of the application's metrics.
+func (m *member) publish() {
+	if m.options.metrics == nil || !m.Config.Metrics {
+		return
+	}
+	m.publisher = publish.New(*m.options.metrics, ipc.MaxMetrics, m.sendMetrics, m.metricsFailed())
+	go m.publisher.Run()
+}
+
+// publishLast sends the last copy, which has what every request has counted.
+func (m *member) publishLast() {
+	if m.publisher == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	m.publisher.Last(ctx)
+}
+
+func (m *member) sendMetrics(data []byte) error {
+	fd, err := ipc.NewMemfd("metrics", data)
+	if err != nil {
+		return err
+	}
+	defer fd.Close()
+	return m.control.Send(ipc.Message{Type: ipc.Metrics}, fd.Int())
+}
+
+// metricsFailed logs the first failure of each kind; the master counts all of them.
+func (m *member) metricsFailed() func(error) {
+	told := map[string]bool{}
+	return func(err error) {
+		kind := ipc.MetricsFailed
+		var size *publish.SizeError
+		switch {
+		case errors.Is(err, publish.ErrHang):
+			kind = ipc.MetricsHang
+		case errors.As(err, &size):
+			kind = ipc.MetricsTooLarge
+		}
+		if !told[kind] {
+			told[kind] = true
+			m.Log.Warn("metrics of the application", "reason", kind, "err", err)
+		}
+		_ = m.control.Send(ipc.Message{Type: ipc.Metrics, Failure: kind}, -1)
+	}
 }

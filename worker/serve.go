@@ -7,6 +7,7 @@ import (
 
 	"github.com/prefork/cluster/worker/internal/engine"
 	"github.com/prefork/cluster/worker/internal/nethttp"
+	"github.com/prefork/cluster/worker/internal/publish"
 )
 
 // Serve serves h until this worker is drained; the error is nil if all connections had ended by then. In a program that
@@ -57,6 +58,7 @@ type options struct {
 	onDrain []func()
 	onExit  []func()
 	logger  *slog.Logger
+	metrics *publish.Source
 }
 
 // OnBoot runs before the worker says that it is ready: open databases, warm caches. An error ends the worker; the
@@ -72,6 +74,10 @@ func OnExit(f func()) Option { return func(o *options) { o.onExit = append(o.onE
 
 // Logger replaces the logger for what the library itself has to say. The default writes text to standard error.
 func Logger(l *slog.Logger) Option { return func(o *options) { o.logger = l } }
+
+// Publish sends what the application counts to the master, which shows it among its metrics. Sources are made in this module: see
+// the package prommetrics. Alone, and where the master serves no metrics, it does nothing.
+func Publish(s publish.Source) Option { return func(o *options) { o.metrics = &s } }
 
 func collect(opts []Option) options {
 	var o options

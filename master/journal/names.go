@@ -61,6 +61,9 @@ const (
 	StatusPublic    = "status_public"
 	NotifyFailed    = "notify_failed"
 
+	MetricsConflict   = "metrics_conflict"
+	MetricsUnreadable = "metrics_unreadable"
+
 	HookFailed  = "hook_failed"
 	HookKilled  = "hook_killed"
 	HookSkipped = "hook_skipped"
@@ -160,6 +163,9 @@ var Names = []Name{
 	{TokenReadable, "other users can read the file with the token of the metrics address: `path`"},
 	{StatusPublic, "whoever reaches the metrics address can read the status: `metrics`"},
 	{NotifyFailed, "the service manager (NOTIFY_SOCKET) cannot be told how the cluster is: `err`"},
+
+	{MetricsConflict, "a metric of the application cannot be shown as a worker has it: `metric`, `reason`, `slot`"},
+	{MetricsUnreadable, "a worker's copy of the application's metrics cannot be read: `slot`, `err`"},
 
 	{HookFailed, "a command of on-ready, on-crash or on-restart has failed or could not be started: `hook`, `status` or `err`"},
 	{HookKilled, "a command ran for longer than hook-timeout and gets SIGKILL: `hook`, `pid`"},

@@ -14,6 +14,7 @@ import (
 	"github.com/prefork/cluster/ipc"
 	"github.com/prefork/cluster/ipc/scoreboard"
 	"github.com/prefork/cluster/master/api"
+	"github.com/prefork/cluster/master/application"
 	"github.com/prefork/cluster/master/control"
 	"github.com/prefork/cluster/master/logs"
 	"github.com/prefork/cluster/master/plan"
@@ -39,7 +40,7 @@ func bound(t *testing.T, slots int, change func(*configs.Config), binds ...strin
 	}
 	change(&c)
 	var log bytes.Buffer
-	m := &Master{config: c, output: &logs.Output{}, loop: &loop{}, memory: metrics.NewSampler(func() []int { return nil })}
+	m := &Master{config: c, output: &logs.Output{}, loop: &loop{}, machine: &machine{application: application.New(slog.New(slog.DiscardHandler))}, memory: metrics.NewSampler(func() []int { return nil })}
 	m.rates = rates.NewSampler(nil, scoreboard.NewClock(), func() []rates.Process { return nil })
 	t.Cleanup(func() {
 		for i := len(m.cleanups) - 1; i >= 0; i-- {

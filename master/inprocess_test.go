@@ -3,6 +3,7 @@ package master
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"syscall"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/prefork/cluster/configs"
 	"github.com/prefork/cluster/ipc/scoreboard"
 	"github.com/prefork/cluster/master/api"
+	"github.com/prefork/cluster/master/application"
 	"github.com/prefork/cluster/master/logs"
 	"github.com/prefork/cluster/master/plan"
 	"github.com/prefork/cluster/metrics"
@@ -139,7 +141,7 @@ func masterOf(t *testing.T, s *Snapshot) *Master {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &Master{board: board, clock: scoreboard.NewClock(), output: output, loop: &loop{}, memory: metrics.NewSampler(func() []int { return nil })}
+	m := &Master{board: board, clock: scoreboard.NewClock(), output: output, loop: &loop{}, machine: &machine{application: application.New(slog.New(slog.DiscardHandler))}, memory: metrics.NewSampler(func() []int { return nil })}
 	m.config.Mode = "prefork"
 	if s.InProcess {
 		m.config.Mode = "inprocess"

@@ -20,7 +20,7 @@ header 64
   40 cellStride 8
   48 rowsAt 8
   56 cellsAt 8
-Row 2688
+Row 2752
   0 Epoch 8
   8 PID 8
   16 Generation 8

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 // master is what a test's publisher sends to.
 type master struct {
+	mu      sync.Mutex
 	sent    []string
 	errs    []string
 	full    bool
@@ -30,15 +32,28 @@ func start(gather func(n int) ([]byte, error)) (*master, *Publisher) {
 		n++
 		return gather(n)
 	}}, 10, func(data []byte) error {
+		m.mu.Lock()
+		defer m.mu.Unlock()
 		if m.full {
 			return errors.New("full")
 		}
 		m.sent = append(m.sent, string(data))
 		return nil
-	}, func(err error) { m.errs = append(m.errs, err.Error()) })
+	}, func(err error) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.errs = append(m.errs, err.Error())
+	})
 	go p.Run()
 	synctest.Wait()
 	return m, p
+}
+
+// fill makes the channel full, or not full.
+func (m *master) fill(full bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.full = full
 }
 
 func pass(d time.Duration) {
@@ -48,6 +63,8 @@ func pass(d time.Duration) {
 
 func (m *master) check(t *testing.T, when string, sent, errs []string) {
 	t.Helper()
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if !slices.Equal(m.sent, sent) {
 		t.Errorf("%s: %q was sent, want %q", when, m.sent, sent)
 	}
@@ -157,10 +174,10 @@ func TestLastIsBounded(t *testing.T) {
 func TestSentAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, p := start(func(n int) ([]byte, error) { return fmt.Append(nil, min(n, 2)), nil })
-		m.full = true
+		m.fill(true)
 		pass(1500 * time.Millisecond)
 		m.check(t, "while the channel is full", []string{"1"}, nil)
-		m.full = false
+		m.fill(false)
 		pass(time.Second)
 		m.check(t, "later", []string{"1", "2"}, nil)
 		p.Last(t.Context())

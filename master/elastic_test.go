@@ -74,3 +74,24 @@ func TestElasticWithoutRoom(t *testing.T) {
 		w.code <- <-w.code
 	})
 }
+
+// Other bounds leave the number of workers as it is if it lies between them: the load that brought them is still there.
+func TestElasticBoundsReloaded(t *testing.T) {
+	inWorld(t, func(c *configs.Config) { c.Workers, c.Elastic = 2, 6 }, nil, func(w *world) {
+		w.pass(2 * time.Second)
+		scaled := make(chan scaleReply, 1)
+		w.loop.events <- scaleRequest{to: 5, reply: scaled}
+		if got := <-scaled; got.err != nil {
+			t.Fatal(got.err)
+		}
+		for _, step := range []struct{ low, high, want int }{{2, 8, 5}, {6, 8, 6}, {2, 4, 4}, {3, 0, 3}, {2, 8, 3}} {
+			r := w.reload(changed(w, func(c *configs.Config) { c.Workers, c.Elastic = step.low, step.high }))
+			w.pass(2 * time.Second)
+			if n := w.snapshot().Wanted; n != step.want {
+				t.Errorf("%d workers with %d:%d, want %d (%+v)", n, step.low, step.high, step.want, r)
+			}
+		}
+		w.loop.events <- signalEvent{syscall.SIGTERM}
+		w.code <- <-w.code
+	})
+}

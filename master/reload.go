@@ -113,7 +113,11 @@ func (l *loop) take(ev loadedEvent, now time.Time) *api.Reload {
 		l.tellLimits()
 	}
 	if slices.Contains(changes.Live, "workers") {
-		if _, err := l.scale(scaleRequest{to: taken.Workers}); err != nil {
+		to := taken.Workers
+		if taken.Elastic > 0 { // the load has decided how many of them are needed, and goes on to
+			to = min(max(to, l.wanted()), taken.Elastic)
+		}
+		if _, err := l.scale(scaleRequest{to: to}); err != nil {
 			l.log.Warn("not scaled", "err", err, "event", journal.ScaleRefused)
 		}
 	}

@@ -7,16 +7,19 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"sync"
 	"time"
 )
 
 const (
-	ownRoom = 1 << 20          // bytes of the master's own lines that may be queued
-	room    = 2 * PipeSize     // bytes of a worker's: what its two pipes hold, if the master was stopped
-	weight  = 128              // bytes that a queued chunk costs besides its text
-	closing = time.Second      // how long the end waits for the rest to be written
-	patient = time.Second / 10 // how long a reopening waits for a write
+	ownRoom   = 1 << 20          // bytes of the master's own lines that may be queued
+	room      = 2 * PipeSize     // bytes of a worker's: what its two pipes hold, if the master was stopped
+	allRoom   = 32 * PipeSize    // bytes of all workers', those included that have left: a crash loop makes ever new ones
+	mostLossy = 256              // sources of which the end of the queue says that lines are missing; of others their next line does
+	weight    = 128              // bytes that a queued chunk costs besides its text
+	closing   = time.Second      // how long the end waits for the rest to be written
+	patient   = time.Second / 10 // how long a reopening waits for a write, and for the file
 )
 
 // Output writes the log of the master and of the workers to one place, from one goroutine, so that a reader that has
@@ -32,6 +35,7 @@ type Output struct {
 
 	mu      sync.Mutex
 	queue   []chunk
+	queued  int           // bytes in it that are not the master's own
 	lossy   []*Source     // of which lines are missing after the last in the queue
 	own     Source        // of the master's lines
 	dropped int64         // lines of the master, and of the front
@@ -129,8 +133,9 @@ func (o *Output) put(c chunk, lines int) {
 	defer o.mu.Unlock()
 	s := c.source
 	cost := len(c.text) + weight
-	if s.queued > 0 && s.queued+cost > s.room {
-		if s.lost == 0 {
+	own := s == &o.own
+	if s.queued > 0 && s.queued+cost > s.room || !own && o.queued > 0 && o.queued+cost > allRoom {
+		if s.lost == 0 && len(o.lossy) < mostLossy && !slices.Contains(o.lossy, s) {
 			o.lossy = append(o.lossy, s)
 		}
 		s.lost += lines
@@ -145,6 +150,9 @@ func (o *Output) put(c chunk, lines int) {
 		return
 	}
 	s.queued += cost
+	if !own {
+		o.queued += cost
+	}
 	c.lost, s.lost = s.lost, 0
 	o.queue = append(o.queue, c)
 	select {
@@ -172,7 +180,11 @@ func (o *Output) take() (chunk, bool) {
 	c := o.queue[0]
 	o.queue[0] = chunk{}
 	o.queue = o.queue[1:]
-	c.source.queued -= len(c.text) + weight
+	cost := len(c.text) + weight
+	c.source.queued -= cost
+	if c.source != &o.own {
+		o.queued -= cost
+	}
 	return c, true
 }
 
@@ -196,13 +208,19 @@ func (o *Output) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Reopen opens the file again under its name; on an error the old one stays. It does not wait for a writer that is stuck.
+// Reopen opens the file again under its name; on an error the old one stays. It waits for no writer that is stuck, and no file system.
 func (o *Output) Reopen() error {
 	reply := make(chan error, 1)
+	late := time.After(patient)
 	select {
 	case o.reopen <- reply:
-		return <-reply
-	case <-time.After(patient):
+		select {
+		case err := <-reply:
+			return err
+		case <-late:
+			return errors.New("the log file is still being opened: its disk hangs, or it is a pipe that nobody reads")
+		}
+	case <-late:
 		return errors.New("the log cannot be written at the moment: nobody reads it, or its disk hangs")
 	}
 }

@@ -109,3 +109,71 @@ func TestNobodyReads(t *testing.T) {
 	}
 	o.Close()
 }
+
+// A file that cannot be opened at once, such as a pipe without a reader, does not hold who asks for it: that is the master's loop.
+func TestReopenDoesNotWait(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	o, err := Open(path, "text")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	answer := make(chan error, 1)
+	go func() { answer <- o.Reopen() }()
+	select {
+	case err = <-answer:
+	case <-time.After(10 * time.Second):
+		t.Error("it waits for a reader")
+	}
+	reader, openErr := os.OpenFile(path, os.O_RDWR, 0) // lets it go on
+	if openErr != nil {
+		t.Fatal(openErr)
+	}
+	defer reader.Close()
+	if err == nil || !strings.Contains(err.Error(), "still being opened") {
+		t.Errorf("%v", err)
+	}
+	o.Close()
+}
+
+// Workers that come and go while nobody reads the log, as in a crash loop, do not make the master grow.
+func TestManyPrintAndNobodyReads(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	o, err := Open(path, "text")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := []byte(strings.Repeat("x", 64<<10-1) + "\n")
+	for range 3 * mostLossy {
+		s := &Source{out: o, origin: third, room: room}
+		for range 2 {
+			s.put(Stdout, text, false)
+		}
+	}
+	o.mu.Lock()
+	bytes := 0
+	for _, c := range o.queue {
+		bytes += len(c.text)
+	}
+	if bytes > allRoom || len(o.lossy) > mostLossy {
+		t.Errorf("%d bytes are queued, and %d sources are kept to say what is missing", bytes, len(o.lossy))
+	}
+	o.mu.Unlock()
+	if lost := o.Lost(3); lost < 3*mostLossy {
+		t.Errorf("%d lines are counted as dropped", lost)
+	}
+	o.Close()
+}

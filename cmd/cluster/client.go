@@ -17,6 +17,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/prefork/cluster/cmd/cluster/wording"
 	"github.com/prefork/cluster/configs"
 	"github.com/prefork/cluster/master/api"
 	"github.com/prefork/cluster/master/control"
@@ -92,7 +93,7 @@ func (c *client) call(ctx context.Context, method, path string, body any) (io.Re
 	if json.NewDecoder(res.Body).Decode(&f) != nil || f.Error == "" {
 		f.Error = "the master answers " + res.Status
 	}
-	return nil, &exitError{plan.ExitFailure, &refusal{res.StatusCode, f.Error}}
+	return nil, &exitError{plan.ExitFailure, &refusal{res.StatusCode, wording.Text(f.Error)}} // it may quote a worker
 }
 
 // refusal is what the master says to a request that it understood and will not do.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prefork/cluster/cmd/cluster/wording"
 	"github.com/prefork/cluster/ipc/profile"
 	"github.com/prefork/cluster/master/plan"
 	"github.com/urfave/cli/v2"
@@ -42,9 +43,9 @@ func stacks(c *cli.Context) error {
 		}
 		fmt.Fprintf(c.App.Writer, "=== %s\n", who)
 		if d.Error != "" {
-			fmt.Fprintf(c.App.Writer, "not available: %s\n", d.Error)
+			fmt.Fprintf(c.App.Writer, "not available: %s\n", wording.Text(d.Error))
 		}
-		fmt.Fprintf(c.App.Writer, "%s\n", d.Text)
+		fmt.Fprintf(c.App.Writer, "%s\n", wording.Text(d.Text)) // it is what the application's process says
 	}
 	return nil
 }

@@ -33,6 +33,16 @@ func Printable(s string, ascii bool) string {
 	return b.String()
 }
 
+// Text is Printable, line by line, of a text of many lines: their ends stay, and the tabs at their beginnings.
+func Text(s string) string {
+	lines := strings.Split(s, "\n")
+	for i, line := range lines {
+		rest := strings.TrimLeft(line, "\t")
+		lines[i] = line[:len(line)-len(rest)] + Printable(rest, false)
+	}
+	return strings.Join(lines, "\n")
+}
+
 func plain(r rune) bool { return ' ' <= r && r <= '~' }
 
 // rightToLeft are the blocks whose characters are written from right to left, assigned or not (DerivedBidiClass.txt of

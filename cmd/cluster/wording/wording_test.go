@@ -115,3 +115,16 @@ func TestCut(t *testing.T) {
 		}
 	}
 }
+
+// A text keeps its lines and their indentation, and nothing in them moves the cursor.
+func TestText(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "", "one": "one",
+		"goroutine 1 [running]:\nmain.main()\n\t/app/main.go:7 +0x1d\n\n": "goroutine 1 [running]:\nmain.main()\n\t/app/main.go:7 +0x1d\n\n",
+		"a\r\nb\x1b[2J\n\t\tc\td\u202e":                                   `a\r` + "\n" + `b\x1b[2J` + "\n\t\t" + `c\td\u202e`,
+	} {
+		if got := Text(text); got != want {
+			t.Errorf("%q is shown as %q, want %q", text, got, want)
+		}
+	}
+}

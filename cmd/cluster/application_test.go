@@ -46,7 +46,9 @@ func counting() {
 	f := promauto.With(reg)
 	jobs := f.NewCounterVec(prometheus.CounterOpts{Name: "app_jobs_total", Help: "Jobs that were done, by kind."}, []string{"kind"})
 	took := f.NewHistogram(prometheus.HistogramOpts{Name: "app_job_seconds", Help: "How long they took.", Buckets: []float64{0.1, 1}})
-	gauge := func(name, help string) prometheus.Gauge { return f.NewGauge(prometheus.GaugeOpts{Name: name, Help: help}) }
+	gauge := func(name, help string) prometheus.Gauge {
+		return f.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
+	}
 	gauge("app_workers", "Workers, each says 1.").Set(1)
 	generation, _ := strconv.Atoi(os.Getenv("CLUSTER_GENERATION"))
 	gauge("app_newest_generation", "The generation of the newest worker.").Set(float64(generation))

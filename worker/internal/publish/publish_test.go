@@ -78,11 +78,15 @@ func TestPublish(t *testing.T) {
 		"panics":                {func(n int) ([]byte, error) { panic(n) }, 500 * time.Millisecond, nil, nil, []string{"panicked: 1", "panicked: 2"}},
 		"too large": {
 			func(n int) ([]byte, error) { return []byte("12345678901")[n-1:], nil }, 1500 * time.Millisecond,
-			[]string{"2345678901"}, []string{"2345678901", "345678901"}, []string{"have 11 bytes, 10 are allowed"},
+			[]string{"2345678901"},
+			[]string{"2345678901", "345678901"},
+			[]string{"have 11 bytes, 10 are allowed"},
 		},
 		"slow": {
 			func(n int) ([]byte, error) { time.Sleep(3500 * time.Millisecond); return fmt.Append(nil, n), nil }, 3600 * time.Millisecond,
-			[]string{"1"}, []string{"1", "2"}, []string{"does not return"},
+			[]string{"1"},
+			[]string{"1", "2"},
+			[]string{"does not return"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"regexp"
 	"runtime"
@@ -413,17 +414,34 @@ func TestWorkersOfASlot(t *testing.T) {
 	}
 }
 
+// large is a cluster of so many slots in which both seats have counted something.
+func large(t testing.TB, slots, threads int) *fake {
+	f := newFake(t, slots, threads)
+	f.set(func(v *View) {
+		for slot := range slots {
+			v.Workers = append(v.Workers, Worker{Slot: slot, Seat: 2 * slot, PID: 1000 + slot, Generation: 1, State: "ready", Serves: true, Threads: threads})
+			fill(v.Board.Row(2*slot), 1)
+			fill(v.Board.Row(2*slot+1), 2)
+		}
+	})
+	return f
+}
+
+// The page of a large cluster is at most 1 MB, as docs/metrics.md says: Prometheus reads it again and again.
+func TestSizeOfLargeCluster(t *testing.T) {
+	t.Parallel()
+	const limit = 1_000_000
+	f := large(t, 64, 16)
+	w := get(t, Handler(f, noMemory(f)), "/metrics")
+	if n := w.Body.Len(); w.Code != http.StatusOK || n > limit || n < limit/10 {
+		t.Errorf("status %d and %d bytes, want 200 and at most %d", w.Code, n, limit)
+	}
+}
+
 func BenchmarkScrape(b *testing.B) {
 	for _, slots := range []int{1, 8, 64} {
 		b.Run(fmt.Sprintf("slots=%d", slots), func(b *testing.B) {
-			f := newFake(b, slots, 32)
-			f.set(func(v *View) {
-				for slot := range slots {
-					v.Workers = append(v.Workers, Worker{Slot: slot, Seat: 2 * slot, PID: 1000 + slot, Generation: 1, State: "ready", Serves: true, Threads: 4})
-					fill(v.Board.Row(2*slot), 1)
-					fill(v.Board.Row(2*slot+1), 2)
-				}
-			})
+			f := large(b, slots, 16)
 			h := Handler(f, noMemory(f))
 			b.ReportAllocs()
 			size := 0

@@ -66,11 +66,16 @@ func Runtime() Setting { return func(s *settings) { s.runtime = true } }
 
 // Option publishes what g gathers: prometheus.DefaultGatherer, or a registry of the application.
 func Option(g prometheus.Gatherer, opts ...Setting) worker.Option {
+	s := newSettings(opts)
+	return worker.Publish(publish.Source{Interval: s.every, Gather: func() ([]byte, error) { return s.gather(g) }})
+}
+
+func newSettings(opts []Setting) settings {
 	s := settings{rules: map[string]Rule{}, every: interval}
 	for _, opt := range opts {
 		opt(&s)
 	}
-	return worker.Publish(publish.Source{Interval: s.every, Gather: func() ([]byte, error) { return s.gather(g) }})
+	return s
 }
 
 // gather makes a copy of what can be gathered, and says what could not.

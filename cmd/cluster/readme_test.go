@@ -52,10 +52,18 @@ var volatile = []struct {
 	{regexp.MustCompile(` +`), " "},
 }
 
-// masked replaces what differs from run to run.
+// masked replaces what differs from run to run, and leaves out the paragraph on the time of requests: whether there is one depends on how
+// long the cluster has been measured.
 func masked(lines []string) []string {
 	out := make([]string, 0, len(lines))
+	inTime := false
 	for _, line := range lines {
+		if inTime = strings.HasPrefix(line, "time of requests ") || inTime && line != ""; inTime {
+			if n := len(out); n > 0 && out[n-1] == "" {
+				out = out[:n-1]
+			}
+			continue
+		}
 		for _, v := range volatile {
 			line = v.pattern.ReplaceAllString(line, v.by)
 		}

@@ -98,7 +98,7 @@ func TestRecycling(t *testing.T) {
 func TestGreedyWorkers(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, "--workers", "1", "--threads", "2", "--settle", "100ms", "--drain-timeout", "1s", "--drain-idle", "0s",
-		"--memory", "256MiB", "--request-timeout", "1s", "--", testBinary(t), "hoarder")
+		"--memory", "256MiB", "--request-timeout", "6s", "--", testBinary(t), "hoarder")
 	get := func(path string) string {
 		t.Helper()
 		client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}

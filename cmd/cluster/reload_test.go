@@ -80,7 +80,7 @@ func TestReloadOfAFile(t *testing.T) {
 			text: base + "wrokers: 3\nthreads: many\n", code: plan.ExitConfig, outcome: "refused",
 			says: "cluster: configuration refused, everything stays as it was:\n         FILE:5:1: unknown key \"wrokers\" (did you mean workers?)\n" +
 				"         FILE:6:10: threads \"many\" is no whole number\n",
-			status: "last reload: refused, 0.", // seconds ago
+			status: "last reload: refused, ",
 		},
 		{
 			text: "workers: 2\n\tthreads: 3\n", code: plan.ExitConfig, outcome: "refused", status: "FILE:2:1: a tab",

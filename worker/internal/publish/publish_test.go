@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,7 +16,7 @@ import (
 type master struct {
 	sent    []string
 	errs    []string
-	full    bool
+	full    atomic.Bool
 	running int // gatherings
 }
 
@@ -30,7 +31,7 @@ func start(gather func(n int) ([]byte, error)) (*master, *Publisher) {
 		n++
 		return gather(n)
 	}}, 10, func(data []byte) error {
-		if m.full {
+		if m.full.Load() {
 			return errors.New("full")
 		}
 		m.sent = append(m.sent, string(data))
@@ -157,10 +158,10 @@ func TestLastIsBounded(t *testing.T) {
 func TestSentAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, p := start(func(n int) ([]byte, error) { return fmt.Append(nil, min(n, 2)), nil })
-		m.full = true
+		m.full.Store(true)
 		pass(1500 * time.Millisecond)
 		m.check(t, "while the channel is full", []string{"1"}, nil)
-		m.full = false
+		m.full.Store(false)
 		pass(time.Second)
 		m.check(t, "later", []string{"1", "2"}, nil)
 		p.Last(t.Context())

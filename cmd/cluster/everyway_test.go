@@ -50,22 +50,16 @@ func ways(t *testing.T) map[string]way {
 	secure := &tls.Config{RootCAs: trust, ServerName: "a.test", ClientSessionCache: tls.NewLRUClientSessionCache(100)}
 	socket := func(name string) string { return filepath.Join(dir, name+".sock") }
 	return map[string]way{
-		"unix":          {[]string{"--bind", "unix://" + socket("a")}, traffic.Clients{Network: "unix", Addr: socket("a")}},
-		"tls":           {[]string{"--bind", "tls://127.0.0.1:0" + query}, traffic.Clients{TLS: secure}},
-		"shared":        {[]string{"--bind", "127.0.0.1:0", "--dispatch", "shared"}, traffic.Clients{}},
-		"queue":         {[]string{"--bind", "127.0.0.1:0", "--pool", "queue"}, traffic.Clients{}},
-		"fasthttp":      {[]string{"--bind", "127.0.0.1:0", "--engine", "fasthttp"}, traffic.Clients{}},
-		"fasthttp, tls": {[]string{"--bind", "tls://127.0.0.1:0" + query, "--engine", "fasthttp"}, traffic.Clients{TLS: secure}},
+		"tls":      {[]string{"--bind", "tls://127.0.0.1:0" + query}, traffic.Clients{TLS: secure}},
+		"queue":    {[]string{"--bind", "127.0.0.1:0", "--pool", "queue"}, traffic.Clients{}},
+		"fasthttp": {[]string{"--bind", "127.0.0.1:0", "--engine", "fasthttp"}, traffic.Clients{}},
 		"handoff, fasthttp": {
 			[]string{"--bind", "unix://" + socket("d"), "--engine", "fasthttp", "--dispatch", "handoff"}, traffic.Clients{Network: "unix", Addr: socket("d")},
 		},
-		"passed":          {[]string{"--bind", "127.0.0.1:0", "--dispatch", "passed"}, traffic.Clients{}},
-		"copied":          {[]string{"--bind", "127.0.0.1:0", "--dispatch", "copied"}, traffic.Clients{}},
-		"inprocess lease": {[]string{"--bind", "127.0.0.1:0", "--mode", "inprocess"}, traffic.Clients{}},
-		"inprocess queue": {[]string{"--bind", "tls://127.0.0.1:0" + query, "--mode", "inprocess", "--pool", "queue"}, traffic.Clients{TLS: secure}},
-		"inprocess fasthttp": {
-			[]string{"--bind", "unix://" + socket("c"), "--mode", "inprocess", "--engine", "fasthttp"}, traffic.Clients{Network: "unix", Addr: socket("c")},
-		},
+		"passed":           {[]string{"--bind", "127.0.0.1:0", "--dispatch", "passed"}, traffic.Clients{}},
+		"copied":           {[]string{"--bind", "127.0.0.1:0", "--dispatch", "copied"}, traffic.Clients{}},
+		"inprocess lease":  {[]string{"--bind", "127.0.0.1:0", "--mode", "inprocess"}, traffic.Clients{}},
+		"inprocess queue":  {[]string{"--bind", "tls://127.0.0.1:0" + query, "--mode", "inprocess", "--pool", "queue"}, traffic.Clients{TLS: secure}},
 		"fasthttp, shared": {[]string{"--bind", "unix://" + socket("b"), "--engine", "fasthttp", "--dispatch", "shared"}, traffic.Clients{Network: "unix", Addr: socket("b")}},
 	}
 }

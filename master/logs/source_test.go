@@ -214,6 +214,7 @@ func TestPrintsAndNobodyReads(t *testing.T) {
 		}()
 		go func() { p.out.Close(); close(wrote) }()
 		<-wrote
+		<-p.out.done // Close waits for a second only
 		say(t, reader, "the end\n")
 		got := <-text
 		reader.Close()

@@ -22,6 +22,7 @@ import (
 func TestRestartsCloseNothing(t *testing.T) {
 	for _, engine := range []string{"nethttp", "fasthttp"} {
 		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
 			const restarts = 20
 			c := startCluster(t, "--dispatch", *dispatchFlag, "--engine", engine, "--workers", "4", "--threads", "2", "--settle", "100ms", "--surge", "8", "--quiet")
 			restartUnderSaturation(t, c, 1)

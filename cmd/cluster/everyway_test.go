@@ -68,6 +68,7 @@ func ways(t *testing.T) map[string]way {
 func TestNothingIsLostAnyWay(t *testing.T) {
 	for name, w := range ways(t) {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			enough := int64(1500)
 			if w.clients.TLS != nil {
 				enough = 500 // a new connection costs both sides a handshake

@@ -272,7 +272,7 @@ func TestStreamsShareTheStatus(t *testing.T) {
 // At most so many streams are open, and one whose client does not read is closed.
 func TestStreamsAreBounded(t *testing.T) {
 	t.Parallel()
-	p := publish(t, Access{Page: true}, func(a *API) { a.writePatience = 300 * time.Millisecond })
+	p := publish(t, Access{Page: true}, func(a *API) { a.writePatience = 2 * time.Second })
 	p.cluster.name = strings.Repeat("x", 4<<20) // more than the buffers of a connection hold
 	for range maxLasting {
 		c, err := net.Dial("tcp", p.server.Listener.Addr().String())

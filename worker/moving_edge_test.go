@@ -1,7 +1,9 @@
 package worker
 
 import (
+	"errors"
 	"net/http"
+	"os"
 	"testing"
 	"time"
 
@@ -55,10 +57,14 @@ func TestLastLookBringsALine(t *testing.T) {
 	c := dial(t, m.workers[0].addr)
 	x := m.workers[0].connOf(t, c)
 	eventually(t, "the read", x.reading.Load)
+	x.mu.Lock() // expired waits for it, while the line arrives; and so does a pulse, which would close the silent connection
 	x.idleSince.Store(1)
-	x.mu.Lock() // expired waits for it, while the line arrives
 	x.applied.Store(true)
 	_ = x.Conn.SetReadDeadline(longAgo)
+	// The socket has one reader at a time. Now that this one has had its turn the worker's is over, or begins after the deadline.
+	if err := x.mover.raw.Read(func(uintptr) bool { return true }); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("a read behind the deadline: %v", err)
+	}
 	c.send("GET / HTTP/1.1\r\n")
 	eventually(t, "the line to arrive", func() bool { return queuedBytes(t, x) > 0 })
 	x.mu.Unlock()

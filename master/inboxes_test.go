@@ -332,24 +332,38 @@ func TestIntroduce(t *testing.T) {
 	}
 }
 
-// A worker process finds its own inbox and the send ends of the others of its group, and nothing of them without handoff.
+// A worker process finds its own inbox and the send ends of the others of its group, and nothing of them without handoff. The first one that
+// was ready has adopted the listener of the other's slot, and closes it only when it reads that the other is ready too.
 func TestWorkerInheritsInboxes(t *testing.T) {
 	for dispatch, want := range map[string]int{"handoff": 1 + 1 + 3, "reuseport": 1} {
 		m := launch(t, settings(t, func(c *configs.Config) { c.Workers, c.Dispatch = 2, dispatch }))
-		p := m.portrait()
-		files := fmt.Sprintf("/proc/%d/fd/", m.cmd.Process.Pid)
-		entries, err := os.ReadDir(files)
-		if err != nil {
-			t.Fatal(err)
-		}
-		sockets := map[string]bool{}
-		for _, e := range entries {
-			if target, _ := os.Readlink(files + e.Name()); strings.HasPrefix(target, "socket:") && slices.Contains(p.Descriptors, target) {
-				sockets[target] = true
+		look := time.NewTicker(10 * time.Millisecond)
+		defer look.Stop()
+		for deadline := time.Now().Add(patience); ; <-look.C {
+			got := m.given(m.portrait())
+			if len(got) == want {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("dispatch %s: the worker has %d sockets of the master, want %d", dispatch, len(got), want)
 			}
 		}
-		if len(sockets) != want {
-			t.Errorf("dispatch %s: the worker has %d sockets of the master, want %d", dispatch, len(sockets), want)
+	}
+}
+
+// given is which sockets of the master a worker has.
+func (m *realMaster) given(p selfPortrait) map[string]bool {
+	m.t.Helper()
+	files := fmt.Sprintf("/proc/%d/fd/", m.cmd.Process.Pid)
+	entries, err := os.ReadDir(files)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	sockets := map[string]bool{}
+	for _, e := range entries {
+		if target, _ := os.Readlink(files + e.Name()); strings.HasPrefix(target, "socket:") && slices.Contains(p.Descriptors, target) {
+			sockets[target] = true
 		}
 	}
+	return sockets
 }

@@ -94,43 +94,29 @@ func TestRecycling(t *testing.T) {
 	}
 }
 
-// A worker that takes too much memory is replaced before the kernel would kill it, and so is one whose threads are all stuck.
-func TestGreedyWorkers(t *testing.T) {
+// A worker that takes too much memory is replaced before the kernel would kill it.
+func TestGreedyWorker(t *testing.T) {
 	t.Parallel()
-	c := startCluster(t, "--workers", "1", "--threads", "2", "--settle", "100ms", "--drain-timeout", "1s", "--drain-idle", "0s",
-		"--memory", "256MiB", "--request-timeout", "6s", "--", testBinary(t), "hoarder")
-	get := func(path string) string {
-		t.Helper()
-		client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-		res, err := client.Get(c.URL(path))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer res.Body.Close()
-		body, err := io.ReadAll(res.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(body)
-	}
-	if got, want := get("/limit"), strconv.Itoa((256-32)<<20*9/10); got != want && os.Getenv("GOMEMLIMIT") == "" {
+	c := startHoarder(t, "--memory", "256MiB")
+	if got, want := askHoarder(t, c, "/limit"), strconv.Itoa((256-32)<<20*9/10); got != want && os.Getenv("GOMEMLIMIT") == "" {
 		t.Errorf("the heap of the worker is limited to %s bytes, want %s", got, want)
 	}
-	replaced := func(old int, why plan.Reason) {
-		t.Helper()
-		c.Await(why.String(), func(s api.Status) bool {
-			return len(s.Slots) == 1 && s.Slots[0].PID != old && s.Slots[0].State == plan.Ready.String() && exits(t, c, why) == 1
-		})
-	}
 	greedy := c.Status().Slots[0].PID
-	if got := get("/hoard?bytes=" + strconv.Itoa(230<<20)); got != fmt.Sprintln(greedy, nil) {
+	if got := askHoarder(t, c, "/hoard?bytes="+strconv.Itoa(230<<20)); got != fmt.Sprintln(greedy, nil) {
 		t.Fatal(got)
 	}
-	replaced(greedy, plan.RecycleMemory)
+	c.Await("the greedy worker has been replaced", func(s api.Status) bool {
+		return len(s.Slots) == 1 && s.Slots[0].PID != greedy && s.Slots[0].State == plan.Ready.String() && exits(t, c, plan.RecycleMemory) == 1
+	})
 	if exits(t, c, plan.OOM) != 0 {
 		t.Errorf("%+v", c.Status().Deaths)
 	}
+}
 
+// A worker whose threads are all stuck is replaced, and killed if it does not leave.
+func TestStuckWorker(t *testing.T) {
+	t.Parallel()
+	c := startHoarder(t, "--request-timeout", "1s")
 	stuck := c.Status().Slots[0].PID
 	for range 2 {
 		go func() { // until its worker is killed
@@ -147,11 +133,34 @@ func TestGreedyWorkers(t *testing.T) {
 		}
 		return false
 	})
-	get("/limit") // by the new one
+	askHoarder(t, c, "/limit") // the new one answers
 	c.Await("the stuck worker has left", func(s api.Status) bool { return len(s.Slots) == 1 && s.Slots[0].PID != stuck })
 	if n := exits(t, c, plan.RequestStuck) + exits(t, c, plan.DrainTimeout); n != 1 {
 		t.Errorf("%d workers left because they were stuck", n)
 	}
+}
+
+// startHoarder starts a cluster of one hoarder with two threads.
+func startHoarder(t *testing.T, flags ...string) *testCluster {
+	t.Helper()
+	flags = append([]string{"--workers", "1", "--threads", "2", "--settle", "100ms", "--drain-timeout", "1s", "--drain-idle", "0s"}, flags...)
+	return startCluster(t, append(flags, "--", testBinary(t), "hoarder")...)
+}
+
+// askHoarder returns an answer of a new connection's.
+func askHoarder(t *testing.T, c *testCluster, path string) string {
+	t.Helper()
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Get(c.URL(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
 }
 
 func TestRenewalVerdict(t *testing.T) {

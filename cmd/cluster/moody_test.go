@@ -30,7 +30,7 @@ func moody() {
 	}
 	switch mood {
 	case "exits":
-		fmt.Fprintln(os.Stderr, "moody: this version does not start")
+		fmt.Fprintln(os.Stderr, "this version does not start")
 		os.Exit(7)
 	case "hangs":
 		select {}
